@@ -1,0 +1,127 @@
+"""The command line of every entry point: composes with Hydra, and shows a user's mistakes as one paragraph."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from adam_repro import records, sweep
+from adam_repro.data import default_root
+from adam_repro.errors import UserError
+from adam_repro.run import Job, execute, prepare
+from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.training import Row
+
+CONFIGS = PROJECT_ROOT / "configs"
+
+OmegaConf.register_new_resolver("project_root", lambda: str(PROJECT_ROOT))
+OmegaConf.register_new_resolver("data_root", lambda: str(default_root()))
+OmegaConf.register_new_resolver("record_folder", lambda *, _root_: str(prepare(_root_).folder))
+
+
+def app(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make ``run(cfg)`` a command that composes ``configs/<config_name>.yaml`` with the overrides it is given."""
+
+    def decorate(run: Callable[[DictConfig], None]) -> Callable[[], None]:
+        hydra_main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(run)
+
+        @functools.wraps(run)
+        def command() -> None:
+            sys.argv = ["plan=true" if argument == "--dry-run" else argument for argument in sys.argv]
+            sys.path.append(os.getcwd())  # where a user's own optimizer lies
+            settle_process()
+            with shown_kindly():
+                hydra_main()
+
+        return command
+
+    return decorate
+
+
+def run_one(cfg: DictConfig) -> None:
+    """Train the one run that ``cfg`` describes, write its record, mirror it; a finished run is not run again."""
+    job = prepare(cfg)
+    if cfg.plan:
+        sweep.show_plan([job])
+        return
+    if records.is_complete(job.folder, job.key):
+        print(f"Already done: {job.folder}")
+    else:
+        try:
+            execute([job], on_row=_print_row)
+        except BaseException:
+            _remove_if_empty(job.folder)
+            raise
+        print(f"Record: {job.folder}")
+    sweep.mirror([job], OmegaConf.to_container(cfg.tracking), Path(cfg.results) / "wandb")
+
+
+def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of an entry point, as its command line would compose it."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return hydra.compose(config_name, list(overrides))
+
+
+def settle_process() -> None:
+    """What every process that trains does first."""
+    torch.set_flush_denormal(True)  # saturated softmax regressions are three times slower with denormal numbers
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA on every machine
+
+
+class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
+    """Turn an error that a user can cause into one paragraph on standard error and exit status 1."""
+
+    def __enter__(self) -> None:
+        self._traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them itself
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> bool:
+        if not self._traceback_wanted:
+            del os.environ["HYDRA_FULL_ERROR"]
+        message = None if error is None or self._traceback_wanted else _message(error)
+        if message is not None:
+            print(f"Error: {message}", file=sys.stderr)
+            sys.exit(1)
+        return False
+
+
+def _message(error: BaseException) -> str | None:
+    """What to tell the user, or None for an error that is ours."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link)
+    if isinstance(error, InterpolationResolutionError) and not isinstance(chain[-1], OmegaConfBaseException):
+        return None  # one of our resolvers failed
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        cause = f" {error.__cause__}" if error.__cause__ else ""
+        return " ".join(f"{error}{cause}".split()) + " (`--help` lists the keys and groups.)"
+    return None
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Hydra makes the folder before the run begins; a run that fails leaves none behind."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _print_row(jobs: list[Job], row: Row) -> None:
+    (job,) = jobs
+    cost = "" if row.epoch == 0 else f"train cost {row.train_cost.item():.4f}   "
+    tested = f"test loss {row.test_loss.item():.4f}   test accuracy {row.test_accuracy.item():.4f}"
+    end = f"   diverged at step {row.diverged_step.item()}" if row.diverged_step.item() else ""
+    print(f"epoch {row.epoch:>3}/{job.config['epochs']}   {cost}{tested}{end}", flush=True)

@@ -1,0 +1,36 @@
+"""torch.compile where there is a C++ compiler, the same function uncompiled where there is none."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+
+import torch
+
+RECOMPILE_LIMIT = 64  # kinds of population that one process may meet; torch would give up after eight
+
+log = logging.getLogger(__name__)
+
+
+def compiled(function: Callable) -> Callable:
+    """``function`` through torch.compile; ``function`` itself from the first call on that cannot be compiled."""
+    chosen: Callable | None = None
+
+    @functools.wraps(function)
+    def call(*args):
+        nonlocal chosen
+        if chosen is None:  # not before the first call: the import of the compiler takes longer than a short run
+            torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+            chosen = torch.compile(function)
+        try:
+            return chosen(*args)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            if chosen is function:
+                raise
+            reason = str(error).strip().splitlines()[0]
+            log.warning("no compiled updates on this machine, they run uncompiled and slower: %s", reason)
+            chosen = function
+            return function(*args)
+
+    return call

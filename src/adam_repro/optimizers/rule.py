@@ -1,0 +1,116 @@
+"""The shell around a rule: it walks the parameters and leaves the mathematics to the rule."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+# One name, one meaning, one range in all rules: every number lies in [0, bound).
+UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
+
+# What torch itself keeps in a parameter group beside the hyper-parameters.
+TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}
+
+
+class RuleOptimizer(torch.optim.Optimizer):
+    """Apply one rule to every parameter that has a gradient.
+
+    A subclass adds three things: the `rule`; the `state_names`, what the rule remembers of a
+    parameter, in the order of its arguments; and an `__init__` whose signature lists the
+    hyper-parameters with their defaults. From that signature come two tables that can be read
+    without building an optimizer: `hyperparameters`, each name with its default, and `flags`, the
+    names of the switches among them, which choose a form of the rule.
+
+    The state of a parameter is `t`, the number of its updates (an int), and under each of the
+    `state_names` a tensor of the parameter's shape and dtype, which starts from zero.
+
+    Raises:
+        ValueError: a hyper-parameter is unknown, no number or out of range, in the constructor or
+            in a group; a parameter is complex; a gradient is sparse.
+    """
+
+    rule: ClassVar[Callable[..., tuple[Tensor, ...]]]
+    state_names: ClassVar[tuple[str, ...]]
+    hyperparameters: ClassVar[dict[str, float | bool]]
+    flags: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        arguments = inspect.signature(cls).parameters.values()
+        cls.hyperparameters = {a.name: a.default for a in arguments if a.default is not a.empty}
+        cls.flags = tuple(name for name, default in cls.hyperparameters.items() if isinstance(default, bool))
+
+    def __init__(self, params: ParamsT, **hyperparameters: float | bool) -> None:
+        super().__init__(params, self.settings(**hyperparameters))
+
+    @classmethod
+    def settings(cls, **given: Any) -> dict[str, Any]:
+        """Return all hyper-parameters, checked: those given, and the defaults of the others."""
+        for name, value in given.items():
+            if name not in cls.hyperparameters:
+                raise ValueError(
+                    f"{cls.__name__} has no hyper-parameter {name!r} (given: {value!r}); "
+                    f"choose from {', '.join(cls.hyperparameters)}."
+                )
+        return {name: cls._checked(name, value) for name, value in (cls.hyperparameters | given).items()}
+
+    @classmethod
+    def _checked(cls, name: str, value: Any) -> float | bool:
+        if name in cls.flags:
+            if isinstance(value, bool):
+                return value
+            allowed = "True or False"
+        else:
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if is_number and 0 <= value < UPPER_BOUND[name]:
+                return float(value)
+            allowed = f"a number with 0 <= {name} < {UPPER_BOUND[name]}"
+        raise ValueError(f"{cls.__name__}: {name}={value!r} is not allowed; set {name} to {allowed}.")
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; its own hyper-parameters go before the defaults. One refused is not added."""
+        super().add_param_group(param_group)
+        group = self.param_groups.pop()
+        group.update(self.settings(**{key: value for key, value in group.items() if key not in TORCH_KEYS}))
+        if any(p.is_complex() for p in group["params"]):
+            raise ValueError(
+                f"{type(self).__name__} takes real parameters, and one here is complex; "
+                "hold its real and imaginary parts as two parameters."
+            )
+        self.param_groups.append(group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every parameter that has a gradient; return what the closure, if any, returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            settings = {name: group[name] for name in self.hyperparameters}
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, p.grad, settings)
+        return loss
+
+    def _update(self, p: Tensor, g: Tensor, settings: dict[str, Any]) -> None:
+        if g.layout is not torch.strided:
+            raise ValueError(
+                f"{type(self).__name__} takes dense gradients, and one here is {g.layout}; "
+                "build its layer with sparse=False, or use torch.optim.SparseAdam."
+            )
+        state = self.state[p]
+        if not state:
+            state.update({name: torch.zeros_like(p) for name in self.state_names}, t=0)
+        state["t"] += 1
+        memory = [state[name] for name in self.state_names]
+        theta, *memory = self.rule(p, g, *memory, state["t"], **settings)
+        p.copy_(theta)
+        state.update(zip(self.state_names, memory, strict=True))

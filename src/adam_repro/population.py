@@ -1,0 +1,163 @@
+"""Softmax regression for K members at once: one program trains K optimizers on the same minibatches.
+
+All members see the same minibatches, so their logits are one product, X [batch, in] with the weights of all members
+side by side, and so is their gradient. What is left is elementwise and runs as two compiled loops: the softmax with
+its gradient, and the update of every rule for every member.
+
+Weights lie in memory as [K, classes, in + 1], a member after the other, as K ``nn.Linear`` layers would; the bias is
+the weight of a last input that is constantly one. With examples innermost ([K, classes, batch]) the softmax reduces
+over classes in full vectors for any K, a hyper-parameter is one number for a contiguous block of weights, and a
+member's weights are one slice.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adam_repro.compilation import compiled
+from adam_repro.optimizers import RuleOptimizer
+from adam_repro.staging import Staged, stage
+
+EVALUATION_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a population: an optimizer class of this package with its settings, a schedule, an L2 strength."""
+
+    optimizer: type[RuleOptimizer]
+    settings: dict[str, float | bool]
+    schedule: Callable
+    l2: float
+
+    @property
+    def rule(self) -> tuple[type[RuleOptimizer], tuple[tuple[str, bool], ...]]:
+        """Members with an equal rule differ in numbers only, and are updated by one loop."""
+        return self.optimizer, tuple((flag, bool(self.settings[flag])) for flag in self.optimizer.flags)
+
+
+class Segment:
+    """The consecutive members that follow one rule: their state, and their coefficients for each step of an epoch."""
+
+    def __init__(self, members: Sequence[Member], first: int, shape: tuple[int, int], dtype: torch.dtype):
+        optimizer, flags = members[0].rule
+        self.members = members
+        self.slice = slice(first, first + len(members))
+        self.staged: Staged = stage(optimizer.rule, optimizer.state_names, flags)
+        self.state = [torch.zeros(len(members), *shape, dtype=dtype) for _ in optimizer.state_names]
+        self.dtype = dtype
+        names = [name for name in members[0].settings if name not in dict(flags)]
+        self.hyper = {name: _vector([member.settings[name] for member in members]) for name in names}
+
+    def coefficients(self, t: Tensor, epoch: int) -> tuple[Tensor, ...]:
+        """The rule's coefficients at each of the steps ``t`` [steps]: for each step a tensor [coefficients, k, 1, 1]."""
+        factors = torch.stack([member.schedule(t, torch.full_like(t, epoch)) for member in self.members], dim=1)
+        hyper = {**self.hyper, "lr": self.hyper["lr"] * factors}
+        values = self.staged.coefficients(t[:, None], **hyper)
+        return torch.stack([value.expand_as(factors) for value in values], 1)[..., None, None].to(self.dtype).unbind()
+
+
+class Population:
+    """K softmax regressions in step; a learner for ``training.train``.
+
+    ``members`` are kept in the order of their rules: ``self.members`` says which row of a result is whose.
+    A member that diverges keeps its place and computes on in NaN.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], *, in_features: int, classes: int, dtype: torch.dtype = torch.float32
+    ):
+        self.members = sorted(members, key=lambda member: (member.optimizer.__name__, member.rule[1]))
+        self.size = len(self.members)
+        shape = (classes, in_features + 1)
+        self.theta = torch.zeros(self.size, *shape, dtype=dtype)
+        self.gradient = torch.empty_like(self.theta)
+        self.l2 = _vector([member.l2 for member in self.members]).to(dtype)[:, None, None]
+        self.is_weight = torch.ones(in_features + 1, dtype=dtype)
+        self.is_weight[-1] = 0
+        self.segments = []
+        for _, group in itertools.groupby(self.members, key=lambda member: member.rule):
+            first = sum(len(segment.members) for segment in self.segments)
+            self.segments.append(Segment(list(group), first, shape, dtype))
+        self._update = update_of(tuple(segment.staged.elementwise for segment in self.segments))
+        self._inputs = torch.empty(0)
+
+    @torch.no_grad()
+    def begin_epoch(self, epoch: int, steps: range) -> None:
+        """Evaluate every coefficient of the epoch's ``steps`` (t, counted from 1) at once, in float64."""
+        t = torch.arange(steps.start, steps.stop, dtype=torch.float64)
+        self._coefficients = zip(*(segment.coefficients(t, epoch) for segment in self.segments), strict=True)
+
+    @torch.no_grad()
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One update of all members on the minibatch x [batch, in], y [batch]; their costs before it, [K]."""
+        inputs = self._with_ones(x)
+        logits = torch.mm(self.theta.flatten(0, 1), inputs.t())
+        costs, error = cost_and_error(logits.view(self.size, -1, len(y)), y)
+        torch.mm(error.view(-1, len(y)), inputs, out=self.gradient.flatten(0, 1))
+        states = [segment.state for segment in self.segments]
+        self._update(self.theta, self.gradient, self.l2 * self.is_weight, states, next(self._coefficients))
+        return costs
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cost and accuracy of each member over all examples, [K] and [K], in float64."""
+        weight = self.theta[..., :-1].flatten(0, 1)
+        bias = self.theta[..., -1].flatten()[:, None]
+        loss, correct = torch.zeros(2, self.size, dtype=torch.float64)
+        for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
+            logits = torch.addmm(bias, weight, part.t()).view(self.size, -1, len(labels))
+            picked = logits.gather(1, labels.expand(self.size, 1, -1)).squeeze(1)
+            loss += (logits.logsumexp(1) - picked).sum(1, dtype=torch.float64)
+            correct += (logits.argmax(1) == labels).sum(1)
+        return loss / len(y), correct / len(y)
+
+    def penalty(self) -> Tensor:
+        """(lambda / 2) times the sum of squared weights, biases left out, [K]."""
+        return self.l2.flatten().double() / 2 * (self.theta[..., :-1].double() ** 2).sum((1, 2))
+
+    def _with_ones(self, x: Tensor) -> Tensor:
+        """x with a last column of ones, in a buffer that the next minibatch of this size reuses."""
+        if len(self._inputs) != len(x):
+            self._inputs = torch.ones(len(x), x.shape[1] + 1, dtype=self.theta.dtype)
+        self._inputs[:, :-1] = x
+        return self._inputs
+
+
+@compiled
+def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy [K] of ``logits`` [K, classes, batch] and its gradient by the logits, (softmax - onehot) / batch."""
+    onehot = (torch.arange(logits.shape[1])[:, None] == y).to(logits.dtype)
+    shifted = logits - logits.amax(1, keepdim=True)
+    exponentials = shifted.exp()
+    total = exponentials.sum(1, keepdim=True)
+    costs = (total.log().squeeze(1) - (shifted * onehot).sum(1)).mean(1)
+    return costs, (exponentials / total - onehot) / logits.shape[2]
+
+
+@functools.cache
+def update_of(rules: tuple[Callable, ...]) -> Callable:
+    """One function that updates all members, each block of them by its rule; compiled once for equal ``rules``."""
+
+    @compiled
+    def update(theta: Tensor, gradient: Tensor, decay: Tensor, states: list, coefficients: tuple) -> None:
+        first = 0
+        for rule, state, values in zip(rules, states, coefficients, strict=True):
+            members = slice(first, first := first + values.shape[1])
+            g = gradient[members] + decay[members] * theta[members]
+            new_theta, *new_state = rule(theta[members], g, *state, *values)
+            theta[members] = new_theta
+            for old, new in zip(state, new_state, strict=True):
+                old.copy_(new)
+
+    return update
+
+
+def _vector(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

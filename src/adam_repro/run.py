@@ -1,0 +1,210 @@
+"""Builds a run from its configuration, trains it and writes its record: the one place where the parts meet.
+
+``prepare`` turns a composed configuration into a ``Job``: everything is checked there, before any folder is made.
+``execute`` trains jobs that share their minibatches, as a population where the model has one, and writes a record
+for each.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from adam_repro import records
+from adam_repro.data import Dataset
+from adam_repro.data.order import generator
+from adam_repro.errors import UserError
+from adam_repro.optimizers import RuleOptimizer
+from adam_repro.population import Member
+from adam_repro.settings import check_numbers, checked_settings, optimizer_class, source_hash
+from adam_repro.surroundings import surroundings
+from adam_repro.training import Row, Solo, train
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that was checked and not yet trained.
+
+    ``config`` is what decides its curve, and nothing else; ``key`` is the hash of that. ``source`` is how to load
+    the data in any process without asking the network again. ``group`` is equal for jobs that can be one population.
+    """
+
+    config: dict[str, Any]
+    key: str
+    folder: Path
+    source: dict[str, Any]
+    group: str | None
+    population: dict[str, Any] | None
+    figure: str | None
+    arm: str | None
+    curve: str
+    device: str
+    command: str
+
+    @property
+    def lr(self) -> float:
+        return self.config["optimizer"]["lr"]
+
+
+def prepare(cfg: DictConfig) -> Job:
+    """Check a composed configuration and resolve it into a job; UserError names what is wrong with it."""
+    given = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), resolve=True, throw_on_missing=True
+    )
+    check_numbers(given)
+    scale = given["scale"]
+    data = instantiate(given["dataset"])
+    optimizer, population = given["optimizer"], given["population"]
+    optimizer.pop("search", None)
+    found = optimizer_class(optimizer["_target_"])
+    config = {
+        "experiment": given["experiment"],
+        "dataset": {
+            "name": data.name,
+            "provenance": data.provenance,
+            "checksum": data.checksum,
+            "train_examples": _least(given["train_examples"], scale["max_train"], len(data.train_y)),
+        },
+        "model": given["model"],
+        "optimizer": optimizer,
+        "schedule": given["schedule"],
+        "l2": float(given["l2"]),
+        "batch_size": given["batch_size"],
+        "epochs": _least(given["epochs"], scale["max_epochs"]),
+        "evaluate_at": given["evaluate_at"],
+        "seed": given["seed"],
+    }
+    identity: dict[str, Any] = {"config": config}
+    if issubclass(found, RuleOptimizer):
+        config["optimizer"] = checked_settings(found, optimizer)
+        shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
+        group = records.key_of({**shared, "device": given["device"]}) if population else None
+    else:
+        _try_foreign(found, config, data)
+        identity["source"] = source_hash(found)
+        group = None
+    key = records.key_of(identity)
+    name = records.folder_name(
+        data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key
+    )
+    return Job(
+        config=config,
+        key=key,
+        folder=Path(given["results"]) / "runs" / config["experiment"] / name,
+        source={**given["dataset"], "stand_in": "forbid" if data.provenance == "real" else "only"},
+        group=group,
+        population=population,
+        figure=cfg.figure.name if cfg.figure is not None else None,
+        arm=given["arm"],
+        curve=given["curve"] or found.__name__,
+        device=given["device"],
+        command=" ".join(sys.argv),
+    )
+
+
+def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = lambda jobs, row: None) -> list:
+    """Train ``jobs`` in step and write their records; more than one job must be of one ``group``.
+
+    ``on_row`` is told of every epoch, with the jobs in the order of the row's entries.
+    """
+    data = instantiate(jobs[0].source).head(jobs[0].config["dataset"]["train_examples"])
+    config = jobs[0].config
+    learner, jobs = build_learner(jobs)
+    rows = []
+    for row in train(
+        learner,
+        data,
+        seed=config["seed"],
+        epochs=config["epochs"],
+        batch_size=config["batch_size"],
+        evaluate_at=config["evaluate_at"],
+    ):
+        rows.append(row)
+        on_row(jobs, row)
+    return [_write(job, rows, k, data) for k, job in enumerate(jobs)]
+
+
+def build_model(config: dict[str, Any]) -> nn.Module:
+    """The model of a run with its initial parameters, a function of the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(generator(config["seed"], 0, "init").initial_seed())
+        return instantiate(config["model"])
+
+
+def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+    return instantiate(config["optimizer"], _partial_=True, _convert_="all")(model.parameters())
+
+
+def _least(*values: int | None) -> int:
+    return min(value for value in values if value is not None)
+
+
+def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
+    """The learner of ``jobs``, and the jobs in the order of its members."""
+    if len(jobs) == 1:
+        (job,) = jobs
+        model = build_model(job.config)
+        optimizer = build_optimizer(job.config, model)
+        return Solo(model, optimizer, schedule=instantiate(job.config["schedule"]), l2=job.config["l2"]), [job]
+    of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
+    population = instantiate(jobs[0].population, _partial_=True)([member for member, _ in of_member.values()])
+    return population, [of_member[id(member)][1] for member in population.members]
+
+
+def _member(config: dict[str, Any]) -> Member:
+    settings = dict(config["optimizer"])
+    return Member(get_class(settings.pop("_target_")), settings, instantiate(config["schedule"]), config["l2"])
+
+
+
+def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> None:
+    """One step on a throw-away model, so that an optimizer that cannot train it is refused before the run begins."""
+    model = build_model(config)
+    given = {name: value for name, value in config["optimizer"].items() if name != "_target_"}
+    try:
+        optimizer = build_optimizer(config, model)
+        solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
+        solo.begin_epoch(1, range(1, 2))
+        solo.step(data.train_x[:8], data.train_y[:8])
+    except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
+        cause = error.__cause__ or error
+        raise UserError(
+            f"optimizer._target_={config['optimizer']['_target_']} cannot train {type(model).__name__} with the "
+            f"settings {given}: {cause}. An optimizer here is built as "
+            "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
+            "parameter groups."
+        ) from error
+
+
+def _write(job: Job, rows: list[Row], k: int, data: Dataset) -> records.Record:
+    """The record of member ``k``: its rows up to the last finite epoch."""
+    last = rows[-1]
+    diverged_step = int(last.diverged_step[k])
+    finite = [row for row in rows if not row.diverged_step[k]]
+    curve = pd.DataFrame(
+        [[row.epoch, *(float(getattr(row, column)[k]) for column in records.COLUMNS[1:])] for row in finite],
+        columns=records.COLUMNS,
+    )
+    meta = {
+        "status": "diverged" if diverged_step else "finished",
+        "diverged_step": diverged_step,
+        "key": job.key,
+        "members": len(last.diverged_step),
+        "train_seconds": sum(row.train_seconds for row in rows),
+        "evaluation_seconds": sum(row.evaluation_seconds for row in rows),
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": job.command,
+        "device": job.device,
+        **surroundings(),
+    }
+    return records.write(job.folder, job.config, curve, meta)

@@ -1,0 +1,74 @@
+"""Checks of what a user set, before any folder is made: each error names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import adam_repro.optimizers
+from adam_repro.errors import UserError
+from adam_repro.optimizers import RuleOptimizer
+
+LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers": 1}
+OPTIONAL = ("train_examples", "workers")
+
+
+def check_numbers(given: dict[str, Any]) -> None:
+    """Whole numbers and their lower bounds, l2, evaluate_at; the rest is checked by the part that it belongs to."""
+    for name, least in LEAST.items():
+        value = given[name]
+        if not (value is None and name in OPTIONAL) and not _is_whole(value, least):
+            raise UserError(f"{name}={value!r} is not allowed: give a whole number of at least {least}.")
+    l2 = given["l2"]
+    if isinstance(l2, bool) or not isinstance(l2, (int, float)) or not 0 <= l2 < math.inf:
+        raise UserError(f"l2={l2!r} is not allowed: give a number of at least 0.")
+    epochs = given["evaluate_at"]
+    if epochs is not None and not (isinstance(epochs, list) and all(_is_whole(epoch, 0) for epoch in epochs)):
+        raise UserError(f"evaluate_at={epochs!r} is not allowed: give a list of epochs such as [0,10,46], or null for all.")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
+    """The class at an import path; UserError where there is none, or it is no optimizer."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        known = [f"adam_repro.optimizers.{known}" for known in adam_repro.optimizers.__all__]
+        near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(
+            f"optimizer._target_={path} cannot be imported ({error}).{hint} Give the import path of a "
+            "torch.optim.Optimizer class, such as torch.optim.NAdam; a file of your own is found from the folder "
+            "that you start the command in."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+        raise UserError(f"optimizer._target_={path} is no torch.optim.Optimizer class. Give the path of one that is.")
+    return found
+
+
+def checked_settings(found: type[RuleOptimizer], optimizer: dict[str, Any]) -> dict[str, Any]:
+    """The optimizer's node with every default filled in, each value in its range."""
+    given = {name: value for name, value in optimizer.items() if name != "_target_"}
+    try:
+        return {"_target_": optimizer["_target_"], **found.settings(**given)}
+    except ValueError as error:
+        raise UserError(f"optimizer: {error}") from None
+
+
+def source_hash(found: type) -> str:
+    """The hash of the file that defines an optimizer from outside torch, so that an edited one is run again."""
+    if found.__module__.startswith("torch."):
+        return f"torch {torch.__version__}"
+    source = inspect.getsourcefile(found)
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "no source"

@@ -1,0 +1,172 @@
+"""Many jobs at once: what is finished is skipped, the rest is grouped into populations and spread over processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from adam_repro import records
+from adam_repro.progress import Progress
+from adam_repro.run import Job, build_learner, execute
+from adam_repro.workers import Epoch, Finished, run_groups
+
+CALIBRATION_STEPS = 20
+ROW_BYTES, RUN_BYTES = 400, 12_000  # an epoch and a run, in the record and in W&B's file
+OVERHEAD_MEMBERS = 4  # a step of a population costs about as much as this many members more (measured by `make bench`)
+
+
+def run(jobs: Sequence[Job], *, workers: int | None, tracking: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Train all jobs that have no record yet; the traceback of each job that failed, by its key.
+
+    Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go.
+    """
+    began = time.perf_counter()
+    distinct = list({job.key: job for job in jobs}.values())
+    waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
+    processes = workers or cores()
+    groups = populations(waiting, processes)
+    skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
+    print(f"{len(distinct)} runs{skipped}; {len(groups)} groups on {min(processes, len(groups))} processes")
+    failures: dict[str, str] = {}
+    with Progress(groups) as progress:
+        for event in run_groups(execute, groups, processes) if groups else ():
+            match event:
+                case Epoch(group, epoch, costs):
+                    progress.epoch(group, epoch, costs)
+                case Finished(group, error):
+                    progress.finished(group)
+                    if error is not None:
+                        failures.update({job.key: error for job in groups[group] if not records.is_complete(job.folder, job.key)})
+    done = [job for job in jobs if job.key not in failures]
+    _write_index(folder, done)
+    mirror(done, tracking, folder / "wandb")
+    _report(distinct, failures, tracking=tracking, folder=folder, seconds=time.perf_counter() - began)
+    return failures
+
+
+def populations(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
+    """Jobs that share minibatches (never across seeds) as populations, cut so that all processes end together."""
+    by_group: dict[str, list[Job]] = {}
+    for index, job in enumerate(jobs):
+        by_group.setdefault(job.group or f"alone {index}", []).append(job)
+    groups = [sorted(group, key=_rule) for group in by_group.values()]
+    parts = min(range(1, 5), key=lambda parts: (_makespan(groups, parts, processes), parts))
+    cut = [part for group in groups for part in _cut(group, parts)]
+    return sorted(cut, key=len, reverse=True)
+
+
+def _rule(job: Job) -> str:
+    return job.config["optimizer"]["_target_"]
+
+
+def _cut(group: list[Job], parts: int) -> list[list[Job]]:
+    size = math.ceil(len(group) / parts)
+    return [group[start : start + size] for start in range(0, len(group), size)]
+
+
+def _makespan(groups: list[list[Job]], parts: int, processes: int) -> float:
+    """How long the longest process takes, in member-epochs, when each takes the next group as it comes free."""
+    costs = sorted(
+        ((len(part) + OVERHEAD_MEMBERS) * part[0].config["epochs"] for group in groups for part in _cut(group, parts)),
+        reverse=True,
+    )
+    ends = [0.0] * processes
+    for cost in costs:
+        ends[ends.index(min(ends))] += cost
+    return max(ends)
+
+
+def mirror(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
+    """Mirror the jobs' records to Weights & Biases, where tracking is on."""
+    if tracking["mode"] != "disabled" and jobs:
+        from adam_repro.tracking import mirror_all
+
+        mirror_all(jobs, tracking, folder)
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
+    """Print what ``run`` would cost: runs, core-hours by a calibration of a few steps, disk."""
+    distinct = list({job.key: job for job in jobs}.values())
+    waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
+    print(f"{len(distinct)} runs, {len(distinct) - len(waiting)} of them already done.")
+    if waiting:
+        processes = workers or cores()
+        groups = populations(waiting, processes)
+        kinds = {_shape(group): group for group in groups}
+        seconds = {shape: _calibrated_seconds(group) for shape, group in kinds.items()}
+        total = sum(seconds[_shape(group)] for group in groups)
+        epochs = sum(job.config["epochs"] for job in waiting)
+        print(
+            f"{len(groups)} groups, about {total / 3600:.3f} core-hours: {total / processes / 60:.1f} minutes on "
+            f"{processes} cores, by timing a few steps of each kind of group on this machine.\n"
+            f"About {(epochs * ROW_BYTES + len(waiting) * RUN_BYTES) / 1e6:.1f} MB of disk, records and W&B together."
+        )
+
+
+def _shape(group: list[Job]) -> tuple:
+    return len(group), *sorted({_rule(job) for job in group}), group[0].config["epochs"]
+
+
+def _calibrated_seconds(group: list[Job]) -> float:
+    """Seconds that a group would take on one core, from a few steps and one evaluation of the test set."""
+    config = group[0].config
+    data = instantiate(group[0].source)
+    learner, _ = build_learner(group)
+    steps = math.ceil(config["dataset"]["train_examples"] / config["batch_size"])
+    x, y = data.train_x[: config["batch_size"]], data.train_y[: config["batch_size"]]
+    learner.begin_epoch(1, range(1, CALIBRATION_STEPS + 2))
+    learner.step(x, y)  # the first step compiles
+    began = time.perf_counter()
+    for _ in range(CALIBRATION_STEPS):
+        learner.step(x, y)
+    step = (time.perf_counter() - began) / CALIBRATION_STEPS
+    began = time.perf_counter()
+    learner.evaluate(data.test_x, data.test_y)
+    return config["epochs"] * (steps * step + 2 * (time.perf_counter() - began))
+
+
+def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
+    """Where the analysis finds the runs of a figure. A figure's index names all its runs, a part of it too."""
+    figures = {job.figure for job in jobs} - {None}
+    if figures:
+        entries = [
+            {
+                "arm": job.arm,
+                "curve": job.curve,
+                "seed": job.config["seed"],
+                "record": str(job.folder.relative_to(job.folder.parents[2])),
+            }
+            for job in jobs
+        ]
+        records.write_index(folder / "index.csv", entries)
+
+
+def _report(
+    jobs: Sequence[Job], failures: dict[str, str], *, tracking: dict[str, Any], folder: Path, seconds: float
+) -> None:
+    finished = len(jobs) - len(failures)
+    print(f"{finished} of {len(jobs)} runs are done, in {seconds:.0f} s.")
+    for job in jobs:
+        if job.key in failures:
+            print(f"failed: {job.folder.name}: {failures[job.key].strip().splitlines()[-1]}", file=sys.stderr)
+    if failures:
+        print(f"\nThe first failure in full:\n{next(iter(failures.values()))}", file=sys.stderr)
+    if jobs:
+        print(f"Records: {jobs[0].folder.parent}")
+    if tracking["mode"] == "offline":
+        print(
+            f"Curves:  wandb leet {folder / 'wandb'}   (in the terminal)\n"
+            f"Upload:  wandb sync {folder / 'wandb'}/offline-run-*   (after `wandb login`)"
+        )

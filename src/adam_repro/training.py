@@ -1,0 +1,165 @@
+"""The one training loop, and the learner that runs any torch optimizer in it.
+
+A learner is K runs in step (K = 1 for an ordinary model; ``population.Population`` for many). ``train`` drives it:
+the same minibatches in the same order for equal seeds, one row of results for each pass over the data.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from adam_repro.data import Dataset
+from adam_repro.data.order import epoch_order, fixed_subset
+
+CLEAN_EXAMPLES = 10_000
+EVALUATION_CHUNK = 1000
+
+
+class Learner(Protocol):
+    """K runs that share their minibatches. Every Tensor it returns has shape [K]."""
+
+    size: int
+
+    def begin_epoch(self, epoch: int, steps: range) -> None: ...
+    def step(self, x: Tensor, y: Tensor) -> Tensor: ...
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]: ...
+    def penalty(self) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """Results of one epoch for K runs; every Tensor has shape [K] and dtype float64.
+
+    Costs are means of the data term in nats per example (the L2 penalty stands apart). Row 0 holds the evaluations
+    before the first step; its ``train_cost`` is NaN. ``diverged_step`` is the first step (t, from 1) whose minibatch
+    cost was not finite, 0 for none so far.
+    """
+
+    epoch: int
+    train_cost: Tensor
+    train_loss: Tensor
+    l2_penalty: Tensor
+    test_loss: Tensor
+    test_accuracy: Tensor
+    diverged_step: Tensor
+    train_seconds: float
+    evaluation_seconds: float
+
+
+def train(
+    learner: Learner, data: Dataset, *, seed: int, epochs: int, batch_size: int, evaluate_at: Collection[int] | None
+) -> Iterator[Row]:
+    """Train for ``epochs`` passes over ``data``, a row a pass; ends early when every run has diverged.
+
+    ``train_cost`` is the mean over the pass's examples of the minibatch cost as the optimizer saw it, which is what
+    the paper plots; the last, shorter minibatch counts by its examples. ``evaluate_at`` lists the epochs with clean
+    evaluations (None: all of them; the last is always among them); elsewhere those columns are NaN.
+    """
+    n = len(data.train_y)
+    clean = fixed_subset(n, CLEAN_EXAMPLES)
+    clean_x, clean_y = data.train_x[clean], data.train_y[clean]
+    diverged = torch.zeros(learner.size, dtype=torch.int64)
+    t = 0
+
+    def row(epoch: int, train_cost: Tensor, began: float) -> Row:
+        trained = time.perf_counter()
+        nothing = torch.full((learner.size,), math.nan, dtype=torch.float64)
+        results = (nothing, nothing, nothing, nothing)
+        if evaluate_at is None or epoch in evaluate_at or epoch == epochs:
+            results = (
+                learner.evaluate(clean_x, clean_y)[0],
+                learner.penalty(),
+                *learner.evaluate(data.test_x, data.test_y),
+            )
+        return Row(epoch, train_cost, *results, diverged.clone(), trained - began, time.perf_counter() - trained)
+
+    yield row(0, torch.full((learner.size,), math.nan, dtype=torch.float64), time.perf_counter())
+    for epoch in range(1, epochs + 1):
+        began = time.perf_counter()
+        batches = epoch_order(n, seed, epoch).split(batch_size)
+        learner.begin_epoch(epoch, range(t + 1, t + 1 + len(batches)))
+        costs = torch.stack([learner.step(data.train_x[batch], data.train_y[batch]) for batch in batches])
+        examples = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
+        _note_divergence(diverged, costs, t)
+        t += len(batches)
+        yield row(epoch, examples @ costs.double() / n, began)
+        if diverged.all():
+            return
+
+
+def _note_divergence(diverged: Tensor, costs: Tensor, t: int) -> None:
+    """Enter into ``diverged`` [K] the first step of ``costs`` [steps, K] with a cost that is not finite."""
+    bad = ~costs.isfinite()
+    first = t + 1 + bad.int().argmax(0)
+    newly = bad.any(0) & (diverged == 0)
+    diverged[newly] = first[newly]
+
+
+class Solo:
+    """An ordinary model with any ``torch.optim.Optimizer``; a learner of size one.
+
+    ``schedule(t, epoch)`` is the factor on the learning rate that each parameter group was built with. The L2 term,
+    (lambda / 2) times the sum of squared weights without biases, belongs to the objective: it reaches the optimizer
+    through the gradient.
+    """
+
+    size = 1
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, schedule: Callable, l2: float):
+        self.model, self.optimizer, self.schedule, self.l2 = model, optimizer, schedule, l2
+        self.weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
+        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        self.needs_closure = closure is not None and closure.default is inspect.Parameter.empty
+
+    def begin_epoch(self, epoch: int, steps: range) -> None:
+        self._epoch, self._steps = epoch, iter(steps)
+
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
+        """One update on the minibatch x [batch, ...], y [batch]; the cost before it, [1]."""
+        t = next(self._steps)
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr * self.schedule(t, self._epoch)
+        costs = []
+
+        def objective() -> Tensor:
+            self.optimizer.zero_grad()
+            cost = nn.functional.cross_entropy(self.model(x), y)
+            costs.append(cost.detach())
+            total = cost + self._penalty() if self.l2 else cost
+            total.backward()
+            return total
+
+        if self.needs_closure:
+            self.optimizer.step(objective)
+        else:
+            objective()
+            self.optimizer.step()
+        return costs[0][None]
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cost and accuracy over all examples, [1] and [1], in float64."""
+        self.model.eval()
+        loss, correct = torch.zeros(2, 1, dtype=torch.float64)
+        for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
+            logits = self.model(part)
+            loss += nn.functional.cross_entropy(logits, labels, reduction="none").sum(dtype=torch.float64)
+            correct += (logits.argmax(1) == labels).sum()
+        self.model.train()
+        return loss / len(y), correct / len(y)
+
+    @torch.no_grad()
+    def penalty(self) -> Tensor:
+        return self._penalty().double().reshape(1)
+
+    def _penalty(self) -> Tensor:
+        return self.l2 / 2 * torch.stack([weight.pow(2).sum() for weight in self.weights]).sum()

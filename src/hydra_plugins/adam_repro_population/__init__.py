@@ -1,0 +1,171 @@
+"""Hydra plugins: a launcher that trains all jobs of a multirun together, and a sweeper for figures with several arms.
+
+Hydra imports this module at every start, so torch is imported where it is first needed.
+"""
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from adam_repro.errors import UserError
+
+
+@dataclass
+class PopulationLauncherConf:
+    _target_: str = "hydra_plugins.adam_repro_population.PopulationLauncher"
+
+
+@dataclass
+class ArmsSweeperConf:
+    _target_: str = "hydra_plugins.adam_repro_population.ArmsSweeper"
+    arms: dict[str, dict[str, str]] = field(default_factory=dict)
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="population", node=PopulationLauncherConf, provider="adam_repro")
+ConfigStore.instance().store(group="hydra/sweeper", name="arms", node=ArmsSweeperConf, provider="adam_repro")
+
+
+class ArmsSweeper(BasicSweeper):
+    """Hydra's own sweeper, and for a figure the union of the sweeps that its ``arms`` name.
+
+    A figure is several products (tuned settings x seeds, a grid x seeds, ...) which one product cannot express. All
+    jobs go to the launcher in one batch, so that arms share populations. ``arm=`` and ``curve=`` on the command line
+    choose among them; the scale's caps thin them out.
+    """
+
+    def __init__(self, arms: dict[str, dict[str, str]], params: dict[str, str] | None = None):
+        super().__init__(max_batch_size=None, params=params)
+        self.arms = arms
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = parser.parse_overrides([*self._parse_config(), *arguments])
+        if not self.arms:
+            (jobs,) = self.split_arguments(given, None)
+            return [self.launcher.launch(jobs, initial_job_idx=0)]
+        chosen = {override.key_or_group: _values(override) for override in given}
+        _refuse_what_the_figure_fixes(chosen)
+        arms = chosen.pop("arm", list(self.arms))
+        curves = {_plain(curve) for curve in chosen.pop("curve", [])}
+        jobs = []
+        for arm in arms:
+            if arm not in self.arms:
+                raise UserError(f"arm={arm} is not allowed: {self.config.figure.name} has {', '.join(self.arms)}.")
+            swept = parser.parse_overrides([f"{key}={values}" for key, values in self.arms[arm].items()])
+            choices = {override.get_key_element(): _thinned(override, self.config.scale) for override in swept}
+            choices |= {key: values for key, values in chosen.items()}
+            product = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
+            wanted = [job for job in product if not curves or curves & {_plain(job.get(key, "")) for key in CURVES}]
+            jobs += [[*(f"{key}={value}" for key, value in job.items()), f"arm={arm}"] for job in wanted]
+        if not jobs:
+            raise UserError(
+                f"curve={','.join(sorted(curves))} names no curve of {self.config.figure.name}: give the names of its "
+                "optimizers as in configs/optimizer, such as curve=adam,adagrad."
+            )
+        return [self.launcher.launch(jobs, initial_job_idx=0)]
+
+
+CURVES = ("optimizer", "tuned", "matched")  # the groups whose option names a curve, in one arm or another
+
+
+def _plain(option: str) -> str:
+    """fig1_mnist/sgd_nesterov and SGDNesterov are one curve."""
+    return option.rsplit("/", 1)[-1].replace("_", "").lower()
+
+
+def _values(override: Override) -> list[str]:
+    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.get_value_element_as_str()]
+
+
+def _thinned(override: Override, scale: DictConfig) -> list[str]:
+    """An arm's values under the scale's caps: the first seeds, every so many points of a grid over lr."""
+    values = _values(override)
+    match override.key_or_group:
+        case "seed":
+            return values[: scale.max_seeds]
+        case "optimizer.lr":
+            return values[:: scale.grid_stride]
+        case _:
+            return values
+
+
+def _refuse_what_the_figure_fixes(chosen: dict[str, list[str]]) -> None:
+    for key, values in chosen.items():
+        if key in ("optimizer", "schedule", "tuned", "matched") or key.startswith(("optimizer.", "schedule.")):
+            raise UserError(
+                f"{key}={','.join(values)} cannot be given with a figure, which fixes it for each of its curves. "
+                "Choose among them by arm= and curve=, or leave figure= out for a sweep of your own."
+            )
+
+
+class PopulationLauncher(Launcher):
+    """Composes and checks every job of a multirun, then trains them together: see ``adam_repro.sweep``."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.config = hydra_context, config
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        from adam_repro import sweep
+        from adam_repro.run import prepare
+
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        configs = [self._compose(overrides) for overrides in job_overrides]
+        jobs = [prepare(config) for config in configs]
+        cfg = configs[0]
+        if cfg.plan:
+            sweep.show_plan(jobs, workers=cfg.workers)
+            failures = {}
+        else:
+            folder = Path(cfg.results)
+            if cfg.figure is not None:
+                folder = folder / cfg.scale.name / cfg.figure.name
+            tracking = OmegaConf.to_container(cfg.tracking)
+            failures = sweep.run(jobs, workers=cfg.workers, tracking=tracking, folder=folder)
+        return [
+            JobReturn(
+                overrides=list(overrides),
+                cfg=config,
+                working_dir=str(job.folder),
+                task_name=config.experiment,
+                status=JobStatus.FAILED if job.key in failures else JobStatus.COMPLETED,
+                _return_value=RuntimeError(failures[job.key]) if job.key in failures else str(job.folder),
+            )
+            for overrides, config, job in zip(job_overrides, configs, jobs, strict=True)
+        ]
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The job's configuration without Hydra's own node.
+
+        Composing takes Hydra a tenth of a second, and most jobs of a sweep differ in values alone: one composition
+        serves all jobs with equal groups, and their values are set on copies of it, as Hydra would set them.
+        """
+        loader = self.hydra_context.config_loader
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        is_group = {override.input_line: loader.repository.group_exists(override.key_or_group) for override in parsed}
+        groups = tuple(line for line in overrides if is_group[line])
+        if groups not in self.composed:
+            config = loader.load_sweep_config(self.config, list(groups))
+            self.composed[groups] = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        config = copy.deepcopy(self.composed[groups])
+        values = [override for override in parsed if not is_group[override.input_line] and not _is_hydras(override)]
+        loader._apply_overrides_to_config(values, config)
+        return config
+
+
+def _is_hydras(override: Override) -> bool:
+    return override.key_or_group.split(".")[0] == "hydra"
