@@ -149,9 +149,7 @@ def test_the_first_step_is_lr_against_the_sign_of_the_gradient(optimizer_class):
     torch.testing.assert_close(step, -0.01 * g.sign(), rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("optimizer_class", "effective_eps"), [(Adam, 0.1), (AdamEpsHat, 0.1 / math.sqrt(1 - 0.999))]
-)
+@pytest.mark.parametrize(("optimizer_class", "effective_eps"), [(Adam, 0.1), (AdamEpsHat, 0.1 / math.sqrt(1 - 0.999))])
 def test_epsilon_shortens_the_first_step_by_its_effective_value(optimizer_class, effective_eps):
     g = torch.tensor([[0.01, 1.0, 100.0]], dtype=torch.float64)
     step = path(optimizer_class, g, lr=0.01, eps=0.1)

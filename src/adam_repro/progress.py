@@ -26,7 +26,13 @@ class Progress:
         self.epochs_total = sum(job.config["epochs"] for group in groups for job in group)
         self.best: dict[str, tuple[float, float]] = {}
         self.console = Console(stderr=True)
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs"), TimeRemainingColumn(), TextColumn("{task.fields[best]}"))
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("runs"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[best]}"),
+        )
         self.bar = Bar(*columns, console=self.console, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("", total=self.runs_total, best="")
         self.began = self.last_line = time.monotonic()

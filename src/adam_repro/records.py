@@ -90,7 +90,9 @@ def read(folder: Path) -> Record:
         )
     curve = pd.read_csv(folder / "curve.csv")
     if list(curve.columns) != COLUMNS:
-        raise UserError(f"{folder / 'curve.csv'} has the columns {list(curve.columns)}, not {COLUMNS}. Delete the folder.")
+        raise UserError(
+            f"{folder / 'curve.csv'} has the columns {list(curve.columns)}, not {COLUMNS}. Delete the folder."
+        )
     return Record(folder, yaml.safe_load(texts["config.yaml"]), curve, meta)
 
 

@@ -94,9 +94,7 @@ def prepare(cfg: DictConfig) -> Job:
         identity["source"] = source_hash(found)
         group = None
     key = records.key_of(identity)
-    name = records.folder_name(
-        data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key
-    )
+    name = records.folder_name(data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key)
     return Job(
         config=config,
         key=key,
@@ -164,7 +162,6 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
 def _member(config: dict[str, Any]) -> Member:
     settings = dict(config["optimizer"])
     return Member(get_class(settings.pop("_target_")), settings, instantiate(config["schedule"]), config["l2"])
-
 
 
 def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> None:

@@ -31,7 +31,9 @@ def check_numbers(given: dict[str, Any]) -> None:
         raise UserError(f"l2={l2!r} is not allowed: give a number of at least 0.")
     epochs = given["evaluate_at"]
     if epochs is not None and not (isinstance(epochs, list) and all(_is_whole(epoch, 0) for epoch in epochs)):
-        raise UserError(f"evaluate_at={epochs!r} is not allowed: give a list of epochs such as [0,10,46], or null for all.")
+        raise UserError(
+            f"evaluate_at={epochs!r} is not allowed: give a list of epochs such as [0,10,46], or null for all."
+        )
 
 
 def _is_whole(value: Any, least: int) -> bool:

@@ -43,7 +43,9 @@ def run(jobs: Sequence[Job], *, workers: int | None, tracking: dict[str, Any], f
                 case Finished(group, error):
                     progress.finished(group)
                     if error is not None:
-                        failures.update({job.key: error for job in groups[group] if not records.is_complete(job.folder, job.key)})
+                        failures.update(
+                            {job.key: error for job in groups[group] if not records.is_complete(job.folder, job.key)}
+                        )
     done = [job for job in jobs if job.key not in failures]
     _write_index(folder, done)
     mirror(done, tracking, folder / "wandb")

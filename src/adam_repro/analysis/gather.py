@@ -83,7 +83,9 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
         "dataset": _one("data", [config["dataset"] for config in configs]),
         "epochs": _one("epochs", [config["epochs"] for config in configs]),
         "batch_size": _one("batch_size", [config["batch_size"] for config in configs]),
-        "l2": _one("l2", [config["l2"] for config, (entry, _) in zip(configs, found, strict=True) if entry["arm"] != "matched"]),
+        "l2": _one(
+            "l2", [config["l2"] for config, (entry, _) in zip(configs, found, strict=True) if entry["arm"] != "matched"]
+        ),
         "seeds": sorted({config["seed"] for config in configs}),
         "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry, _ in found if entry["arm"] == "tuned"]),
         "curve_version": _one("curve_version", [meta["curve_version"] for meta in metas]),

@@ -33,7 +33,9 @@ class ArmsSweeperConf:
     params: dict[str, str] | None = None
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="population", node=PopulationLauncherConf, provider="adam_repro")
+ConfigStore.instance().store(
+    group="hydra/launcher", name="population", node=PopulationLauncherConf, provider="adam_repro"
+)
 ConfigStore.instance().store(group="hydra/sweeper", name="arms", node=ArmsSweeperConf, provider="adam_repro")
 
 
@@ -87,7 +89,11 @@ def _plain(option: str) -> str:
 
 
 def _values(override: Override) -> list[str]:
-    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.get_value_element_as_str()]
+    return (
+        list(override.sweep_string_iterator())
+        if override.is_sweep_override()
+        else [override.get_value_element_as_str()]
+    )
 
 
 def _thinned(override: Override, scale: DictConfig) -> list[str]:
