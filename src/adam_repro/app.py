@@ -64,7 +64,7 @@ def run_one(cfg: DictConfig) -> None:
             _remove_if_empty(job.folder)
             raise
         print(f"Record: {job.folder}")
-    sweep.mirror([job], OmegaConf.to_container(cfg.tracking), Path(cfg.results) / "wandb")
+    sweep.mirror([job], dict(cfg.tracking), Path(cfg.results) / "wandb")
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -87,21 +87,20 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
         self._traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them itself
 
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> bool:
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
         if not self._traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
         message = None if error is None or self._traceback_wanted else _message(error)
         if message is not None:
             print(f"Error: {message}", file=sys.stderr)
             sys.exit(1)
-        return False
 
 
 def _message(error: BaseException) -> str | None:
     """What to tell the user, or None for an error that is ours."""
     chain = [error]
-    while (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
+    while (below := chain[-1].__cause__) is not None:
+        chain.append(below)
     for link in chain:
         if isinstance(link, UserError):
             return str(link)

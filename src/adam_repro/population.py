@@ -56,7 +56,7 @@ class Segment:
         self.hyper = {name: _vector([member.settings[name] for member in members]) for name in names}
 
     def coefficients(self, t: Tensor, epoch: int) -> tuple[Tensor, ...]:
-        """The rule's coefficients at each of the steps ``t`` [steps]: for each step a tensor [coefficients, k, 1, 1]."""
+        """The rule's coefficients at each of the steps ``t`` [steps]: for each a tensor [coefficients, k, 1, 1]."""
         factors = torch.stack([member.schedule(t, torch.full_like(t, epoch)) for member in self.members], dim=1)
         hyper = {**self.hyper, "lr": self.hyper["lr"] * factors}
         values = self.staged.coefficients(t[:, None], **hyper)
@@ -81,7 +81,7 @@ class Population:
         self.l2 = _vector([member.l2 for member in self.members]).to(dtype)[:, None, None]
         self.is_weight = torch.ones(in_features + 1, dtype=dtype)
         self.is_weight[-1] = 0
-        self.segments = []
+        self.segments: list[Segment] = []
         for _, group in itertools.groupby(self.members, key=lambda member: member.rule):
             first = sum(len(segment.members) for segment in self.segments)
             self.segments.append(Segment(list(group), first, shape, dtype))
@@ -132,7 +132,7 @@ class Population:
 
 @compiled
 def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy [K] of ``logits`` [K, classes, batch] and its gradient by the logits, (softmax - onehot) / batch."""
+    """Mean cross-entropy [K] of ``logits`` [K, classes, batch], and its gradient by them: (softmax - onehot) / batch."""
     onehot = (torch.arange(logits.shape[1])[:, None] == y).to(logits.dtype)
     shifted = logits - logits.amax(1, keepdim=True)
     exponentials = shifted.exp()

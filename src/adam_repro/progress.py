@@ -65,8 +65,5 @@ class Progress:
         if not self.console.is_terminal and (line or now - self.last_line > SECONDS_BETWEEN_LINES):
             self.last_line = now
             left = (now - self.began) * (1 - done) / done if done else math.nan
-            self.console.print(
-                f"{self.runs_done} of {self.runs_total} runs, {done:.0%} of their epochs, {left:.0f} s left; best so far: {best}",
-                soft_wrap=True,
-                highlight=False,
-            )
+            counts = f"{self.runs_done} of {self.runs_total} runs, {done:.0%} of their epochs, {left:.0f} s left"
+            self.console.print(f"{counts}; best so far: {best}", soft_wrap=True, highlight=False)

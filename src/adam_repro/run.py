@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -48,6 +48,8 @@ class Job:
     figure: str | None
     arm: str | None
     curve: str
+    tuned_at: int | None
+    on_grid_edge: bool
     device: str
     command: str
 
@@ -58,9 +60,8 @@ class Job:
 
 def prepare(cfg: DictConfig) -> Job:
     """Check a composed configuration and resolve it into a job; UserError names what is wrong with it."""
-    given = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]), resolve=True, throw_on_missing=True
-    )
+    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
     check_numbers(given)
     scale = given["scale"]
     data = instantiate(given["dataset"])
@@ -105,6 +106,8 @@ def prepare(cfg: DictConfig) -> Job:
         figure=cfg.figure.name if cfg.figure is not None else None,
         arm=given["arm"],
         curve=given["curve"] or found.__name__,
+        tuned_at=given["tuned_at"],
+        on_grid_edge=given["on_grid_edge"],
         device=given["device"],
         command=" ".join(sys.argv),
     )

@@ -148,6 +148,8 @@ def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
                 "arm": job.arm,
                 "curve": job.curve,
                 "seed": job.config["seed"],
+                "tuned_at": job.tuned_at,
+                "on_grid_edge": job.on_grid_edge,
                 "record": str(job.folder.relative_to(job.folder.parents[2])),
             }
             for job in jobs

@@ -41,7 +41,8 @@ def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> N
     folder.mkdir(parents=True, exist_ok=True)
     ledger = folder / f"mirrored-{tracking['mode']}.txt"
     mirrored = set(ledger.read_text().split()) if ledger.exists() else set()
-    tabled, single = [], []
+    tabled: list[Job] = []
+    single: list[Job] = []
     for job in {job.key: job for job in jobs}.values():
         if job.key not in mirrored:
             to_table = job.arm in TABLED_ARMS and tracking["members"] == "reported"
@@ -78,7 +79,7 @@ def _mirror_run(job: Job, tracking: dict[str, Any], folder: Path) -> None:
 
 def _mirror_table(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
     """One W&B run that holds a line for each of ``jobs``: its settings and its last row."""
-    columns = ["arm", "curve", "lr", "schedule", "l2", "seed", "status", *records.COLUMNS, "record"]
+    columns: list[str | int] = ["arm", "curve", "lr", "schedule", "l2", "seed", "status", *records.COLUMNS, "record"]
     table = wandb.Table(columns=columns)
     for job in jobs:
         record = records.read(job.folder)
@@ -86,8 +87,9 @@ def _mirror_table(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -
         schedule = job.config["schedule"]["_target_"].rsplit(".", 1)[1]
         settings = (job.arm, job.curve, job.lr, schedule, job.config["l2"], job.config["seed"], record.meta["status"])
         table.add_data(*settings, *(float(last[column]) for column in records.COLUMNS), job.folder.name)
-    name = f"{jobs[0].figure or jobs[0].config['experiment']}_{jobs[0].arm}-{records.key_of({'runs': [job.key for job in jobs]})[:8]}"
-    with _init(tracking, folder, id=name, group=jobs[0].figure or jobs[0].config["experiment"], job=jobs[0]) as run:
+    group = jobs[0].figure or jobs[0].config["experiment"]
+    name = f"{group}_{jobs[0].arm}-{records.key_of({'runs': [job.key for job in jobs]})[:8]}"
+    with _init(tracking, folder, id=name, group=group, job=jobs[0]) as run:
         run.log({"runs": table})
 
 

@@ -139,7 +139,7 @@ class Solo:
             return total
 
         if self.needs_closure:
-            self.optimizer.step(objective)
+            self.optimizer.step(objective)  # type: ignore[arg-type] # torch says float, its optimizers take tensors
         else:
             objective()
             self.optimizer.step()

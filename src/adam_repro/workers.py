@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 
@@ -106,7 +107,7 @@ def _work(execute: Callable, connection: Connection) -> None:
             return
         place = {job.key: index for index, job in enumerate(jobs)}
 
-        def tell(ordered: list, row: object, group: int = group, place: dict = place) -> None:
+        def tell(ordered: list, row: Any, group: int = group, place: dict = place) -> None:
             costs = [(place[job.key], cost) for job, cost in zip(ordered, row.train_cost.tolist(), strict=True)]
             connection.send(Epoch(group, row.epoch, costs))
 

@@ -20,10 +20,10 @@ FINAL_EPOCHS = 5
 UNDRAWN_ARMS = ("grid",)
 
 
-def gather(folder: Path, runs: Path, *, figure: str, scale: str, command: str) -> None:
-    """Write the figure's files into ``folder`` from its ``index.csv`` and the records below ``runs``."""
-    index = pd.read_csv(folder / "index.csv")
-    found = [(entry, records.read(runs / entry["record"])) for entry in index.to_dict("records")]
+def gather(folder: Path, results: Path, *, figure: str, scale: str, command: str) -> None:
+    """Write the figure's files into ``folder`` from its ``index.csv`` and the records below ``results``."""
+    index = pd.read_csv(folder / "index.csv", dtype={"tuned_at": "Int64"}).replace({pd.NA: None})
+    found = [(entry, records.read(results / entry["record"])) for entry in index.to_dict("records")]
     curves = [
         record.curve.assign(arm=entry["arm"], curve=entry["curve"], seed=entry["seed"])
         for entry, record in found
@@ -75,6 +75,7 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
     configs = [record.config for _, record in found]
     metas = [record.meta for _, record in found]
     first = configs[0]
+    tuned = [entry for entry, _ in found if entry["arm"] == "tuned"]
     return {
         "figure": figure,
         "scale": scale,
@@ -87,7 +88,8 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
             "l2", [config["l2"] for config, (entry, _) in zip(configs, found, strict=True) if entry["arm"] != "matched"]
         ),
         "seeds": sorted({config["seed"] for config in configs}),
-        "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry, _ in found if entry["arm"] == "tuned"]),
+        "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry in tuned]),
+        "edges": sorted({entry["curve"] for entry in tuned if entry["on_grid_edge"]}),
         "curve_version": _one("curve_version", [meta["curve_version"] for meta in metas]),
         "versions": metas[0]["versions"],
         "hardware": metas[0]["hardware"],

@@ -1,0 +1,92 @@
+"""Find the settings that draw a figure's printed curves: `make match FIGURE=fig1_mnist`.
+
+Writes, below results/<scale>/<figure>/, `matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its
+distance from the printed curve under both readings of "training cost", and its final cost (so the file is also the
+sweep over L2). `make adopt` makes the settings the project's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from adam_repro.analysis.curves import paper_curves
+from adam_repro.analysis.gather import final_costs
+from adam_repro.app import settle_process, shown_kindly
+from adam_repro.matching import PLOTTED, distance, family, plotted, refined
+from adam_repro.protocol import TUNING_SEEDS, Grid
+from adam_repro.search import Trials, table, write_settings
+
+RUNNERS_UP = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", required=True)
+    parser.add_argument("--scale", default="paper")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
+    given = parser.parse_args()
+    settle_process()
+    with shown_kindly():
+        overrides = ["dataset.stand_in=forbid", *given.overrides]
+        match(Trials(given.figure, scale=given.scale, arm="matching", overrides=overrides))
+
+
+def match(trials: Trials) -> None:
+    printed = {curve: points for curve in trials.curves if len(points := printed_curve(trials, curve))}
+    grids = {curve: Grid.of(trials.search[curve], name=curve) for curve in printed}
+    rows = measure(trials, [(curve, settings) for curve in printed for settings in family(grids[curve])], printed)
+    around = [(curve, settings) for curve in printed for settings in refined(nearest(rows, curve)[0]["settings"])]
+    rows += measure(trials, around, printed)
+    flat = [{**row, **row["settings"]} for row in rows]
+    for row in flat:
+        del row["settings"]
+    table(trials.folder / "matching.csv", flat)
+    for curve in printed:
+        best, *others = nearest(rows, curve)
+        why = [
+            f"Of the settings tried, nearest to the curve that the paper printed: root mean square of the logarithm of "
+            f"the ratio {best['distance']:.4f},",
+            f"taking what was plotted for the {best['plotted']} cost. Next, among other schedules or L2 strengths:",
+            *(f"  {row['distance']:.4f}  {row['settings']}, {row['plotted']} cost" for row in others[:RUNNERS_UP]),
+            f"All of them: results/reference/{trials.folder.name}/matching.csv",
+        ]
+        path = trials.folder / "matched" / f"{curve}.yaml"
+        write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why)
+        print(f"{curve:>14}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
+    print(
+        f"Settings: {trials.folder / 'matched'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)"
+    )
+
+
+def printed_curve(trials: Trials, curve: str):
+    """The printed points of a curve, by x; empty where the paper's panel lacks it."""
+    points = paper_curves(trials.panel)
+    return points[points["curve"] == trials.label(curve)].set_index("epoch")["training_cost"]
+
+
+def measure(trials: Trials, asked: list, printed: dict) -> list[dict]:
+    """A row for each (curve, settings) and reading of the plotted cost."""
+    rows = []
+    for (curve, settings), found in zip(asked, trials.run(asked, TUNING_SEEDS), strict=True):
+        finals = [final_costs(record)["train_cost"] for record in found]
+        finished = all(cost is not None for cost in finals)
+        for what in PLOTTED:
+            gap = distance(plotted([record.curve for record in found], what), printed[curve]) if finished else math.inf
+            cost = sum(finals) / len(finals) if finished else None
+            common = {"distance": gap, "train_cost": cost, "seeds": len(found)}
+            rows.append({"curve": curve, "settings": settings, "plotted": what, **common})
+    return rows
+
+
+def nearest(rows: list[dict], curve: str) -> list[dict]:
+    """The nearest row, then the nearest of each other combination of schedule, L2 strength and plotted cost."""
+    ranked = sorted((row for row in rows if row["curve"] == curve), key=lambda row: row["distance"])
+    kinds: dict[tuple, dict] = {}
+    for row in ranked:
+        kinds.setdefault((row["settings"]["schedule"], row["settings"]["l2"], row["plotted"]), row)
+    return list(kinds.values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Reproduce the paper: `make reproduce SCALE=quick FIGURE=all`.
+
+For each figure: train what is not trained yet, gather the records, draw, decide the claims. At the end the verdicts,
+beside those of the committed reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from adam_repro.analysis import report
+from adam_repro.analysis.gather import gather
+from adam_repro.app import CONFIGS, shown_kindly
+from adam_repro.errors import UserError
+from adam_repro.search import experiment_of, figures
+from adam_repro.surroundings import PROJECT_ROOT
+
+MEASURED = ("properties",)  # experiments that write their own measurements and train no runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", default="quick", help="smoke, quick or paper")
+    parser.add_argument("--figure", default="all", help="all, or names separated by commas")
+    parser.add_argument("--results", type=Path, default=PROJECT_ROOT / "results", help="where everything is written")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every figure, such as workers=4")
+    given = parser.parse_args()
+    with shown_kindly():
+        overrides = [f"results={given.results.absolute()}", *given.overrides]
+        sys.exit(reproduce(given.scale, chosen_figures(given.figure), results=given.results, overrides=overrides))
+
+
+def chosen_figures(names: str) -> list[str]:
+    known = [*figures(), *MEASURED]
+    chosen = known if names == "all" else names.split(",")
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise UserError(f"FIGURE={','.join(unknown)} is not known. Give all, or some of {', '.join(known)}.")
+    return chosen
+
+
+def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[str]) -> int:
+    """The exit status: 0, or 1 where a run failed; what could be made of the others is made."""
+    scales = [path.stem for path in (CONFIGS / "scale").glob("*.yaml")]
+    if scale not in scales:
+        raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
+    status = 0
+    for figure in chosen:
+        folder = results / scale / figure
+        print(f"\n{figure}, scale {scale}", flush=True)
+        if figure in MEASURED:
+            status |= entry_point(figure, f"scale={scale}", *overrides)
+        else:
+            (folder / "index.csv").unlink(missing_ok=True)
+            status |= entry_point(experiment_of(figure), f"figure={figure}", f"scale={scale}", *overrides)
+            if not (folder / "index.csv").exists():
+                continue
+            command = f"make reproduce SCALE={scale} FIGURE={figure}"
+            gather(folder, results, figure=figure, scale=scale, command=command)
+        report.build(folder)
+    report.show_verdicts(results / scale)
+    return status
+
+
+def entry_point(experiment: str, *overrides: str) -> int:
+    """Run an experiment as a user would, from the project's folder."""
+    command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
+    return min(subprocess.run(command, cwd=PROJECT_ROOT).returncode, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Choose the settings of a figure's curves by the tuning protocol: `make tune FIGURE=fig1_mnist`.
+
+Writes, below results/<scale>/<figure>/, `tuned/<curve>.yaml` and `tuning.csv` (one line for each trial and seed).
+`make adopt` makes them the project's settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from adam_repro.analysis.gather import final_costs
+from adam_repro.app import settle_process, shown_kindly
+from adam_repro.protocol import TUNING_SEEDS, Grid, check_budgets, check_seeds, choose, extension
+from adam_repro.search import Trials, table, write_settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", required=True)
+    parser.add_argument("--scale", default="paper")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
+    given = parser.parse_args()
+    settle_process()
+    with shown_kindly():
+        overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
+        tune(Trials(given.figure, scale=given.scale, arm="tuning", overrides=overrides))
+
+
+def tune(trials: Trials) -> None:
+    check_seeds(TUNING_SEEDS)
+    grids = {curve: Grid.of(search, name=curve) for curve, search in trials.search.items()}
+    check_budgets(grids)
+    tried: dict[str, list[dict]] = {curve: [] for curve in grids}
+    costs: dict[str, list[list[float]]] = {curve: [] for curve in grids}
+    rows, new, extended = [], grids, {-1: 0, 1: 0}
+    while True:
+        asked = [(curve, settings) for curve, grid in new.items() for settings in grid.trials()]
+        for (curve, settings), found in zip(asked, trials.run(asked, TUNING_SEEDS), strict=True):
+            finals = [final_costs(record)["train_cost"] for record in found]
+            tried[curve].append(settings)
+            costs[curve].append([math.inf if cost is None else cost for cost in finals])
+            for record, cost in zip(found, finals, strict=True):
+                meta = {"seed": record.config["seed"], "status": record.meta["status"], "train_cost": cost}
+                rows.append({"curve": curve, **settings, "extension": sum(extended.values()), **meta})
+        best = {curve: choose(dict(enumerate(costs[curve]))) for curve in grids}
+        grids = {curve: grids[curve].joined(new[curve]) for curve in grids}
+        best_lr = {curve: tried[curve][place]["lr"] for curve, place in best.items()}
+        new = extension(grids, best_lr, extended)
+        if not new:
+            break
+        side = 1 if next(iter(new.values())).lr[0] > next(iter(grids.values())).lr[-1] else -1
+        extended[side] += 1
+        print(f"An optimum lies on the {'upper' if side > 0 else 'lower'} edge: every grid is extended there.")
+    table(trials.folder / "tuning.csv", rows)
+    budget = check_budgets(grids)
+    for curve, place in best.items():
+        settings, edge = tried[curve][place], grids[curve].side(best_lr[curve]) != 0
+        mean = sum(costs[curve][place]) / len(TUNING_SEEDS)
+        why = [
+            f"Chosen by the protocol: lowest training cost, {mean:.4f} (mean of the last 5 epochs and of the seeds "
+            f"{', '.join(map(str, TUNING_SEEDS))}),",
+            f"of {budget} trials at {trials.epochs} epochs. The trials: results/reference/{trials.folder.name}/tuning.csv",
+        ]
+        labels = {"tuned_at": trials.epochs, "on_grid_edge": edge}
+        write_settings(
+            trials.folder / "tuned" / f"{curve}.yaml", curve=curve, settings=settings, labels=labels, why=why
+        )
+        flag = "   ON THE EDGE OF ITS GRID" if edge else ""
+        print(f"{curve:>14}  cost {mean:.4f}  {settings}{flag}")
+    print(f"Settings: {trials.folder / 'tuned'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Which setting draws a printed curve? The paper states a family of settings and none of its numbers.
+
+The family: the optimizer's own grid of learning rates (and momentum), every schedule, a range of L2 strengths, and
+either reading of "training cost", with the penalty or without. The distance of a run from a printed curve is the root
+mean square of the logarithm of their ratio, over the printed points that the run reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adam_repro.protocol import Grid
+
+L2 = (0.0, 1e-5, 1e-4, 1e-3)
+SCHEDULES = ("constant", "inverse_sqrt_step", "inverse_sqrt_epoch")
+PLOTTED = ("data", "objective")
+REFINED_STEPS = 8  # learning rates for each decade, in the second round
+
+
+def family(grid: Grid) -> list[dict[str, Any]]:
+    """Every setting of the first round."""
+    others = {**grid.others, "schedule": SCHEDULES, "l2": L2}
+    return Grid(grid.lr, others).trials()
+
+
+def refined(best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings around the nearest of the first round: half a decade of lr to both sides, and L2 a factor of 3."""
+    steps = range(-REFINED_STEPS // 2 + 1, REFINED_STEPS // 2)
+    lrs = [float(f"{best['lr'] * 10 ** (step / REFINED_STEPS):.3g}") for step in steps]
+    strengths = sorted({float(f"{best['l2'] * factor:.3g}") for factor in (1 / 3, 1, 3)})
+    return [{**best, "lr": lr, "l2": l2} for lr in lrs for l2 in strengths]
+
+
+def plotted(curves: Sequence[pd.DataFrame], what: str) -> pd.Series:
+    """What the paper may have drawn, by its x (= our epoch - 1): the geometric mean over runs of one setting."""
+    costs = [curve["train_cost"] + (curve["l2_penalty"] if what == "objective" else 0) for curve in curves]
+    epochs = curves[0]["epoch"]
+    logs = np.log(pd.concat(costs, axis=1)[epochs > 0]).mean(axis=1, skipna=False)
+    return pd.Series(np.exp(logs.to_numpy()), index=(epochs[epochs > 0] - 1).to_numpy())
+
+
+def distance(ours: pd.Series, printed: pd.Series) -> float:
+    """Root mean square of ln(ours / printed) over the x that both have."""
+    shared = printed.index.intersection(ours.index)
+    return float(np.sqrt(np.mean(np.log(ours[shared] / printed[shared]) ** 2)))

@@ -1,0 +1,99 @@
+"""Runs the trials of a figure's curves, for tuning and for matching, and writes the settings that were chosen."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from adam_repro import records, sweep
+from adam_repro.app import CONFIGS, compose
+from adam_repro.errors import UserError
+from adam_repro.run import Job, prepare
+
+OBJECTIVE = ("l2",)
+"""Settings that belong to the objective and not to an optimizer: only matching varies them."""
+
+
+class Trials:
+    """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all."""
+
+    def __init__(self, figure: str, *, scale: str, arm: str, overrides: Sequence[str] = ()):
+        self.experiment = experiment_of(figure)
+        self.overrides = [f"figure={figure}", f"scale={scale}", f"arm={arm}", *overrides]
+        self.composed: dict[tuple[str, str], DictConfig] = {}
+        base = compose(self.experiment, self.overrides)
+        self.curves: list[str] = list(base.figure.curves)
+        self.panel: str = base.figure.panel
+        self.workers: int | None = base.workers
+        self.tracking = dict(base.tracking)
+        self.epochs: int = base.scale.max_epochs or base.epochs
+        self.folder = Path(base.results) / base.scale.name / figure
+        self.arm = arm
+        self.search = {
+            curve: OmegaConf.to_container(self._config(curve, "constant").optimizer.search) for curve in self.curves
+        }
+
+    def run(self, trials: Sequence[tuple[str, Mapping[str, Any]]], seeds: Sequence[int]) -> list[list[records.Record]]:
+        """The records of each (curve, settings), one for each seed; UserError where a run failed."""
+        jobs = [[self._job(curve, settings, seed) for seed in seeds] for curve, settings in trials]
+        every = [job for row in jobs for job in row]
+        folder = self.folder / self.arm
+        if sweep.run(every, workers=self.workers, tracking=self.tracking, folder=folder):
+            raise UserError("Some trials failed, as listed above; the same command runs those again and no others.")
+        return [[records.read(job.folder) for job in row] for row in jobs]
+
+    def label(self, curve: str) -> str:
+        """The name by which figures and claims know the curve: its optimizer's."""
+        return self._config(curve, "constant").optimizer._target_.rpartition(".")[2]
+
+    def _job(self, curve: str, settings: Mapping[str, Any], seed: int) -> Job:
+        config = copy.deepcopy(self._config(curve, settings["schedule"]))
+        config.seed = seed
+        for name, value in settings.items():
+            if name in OBJECTIVE:
+                config[name] = value
+            elif name != "schedule":
+                config.optimizer[name] = value
+        return prepare(config)
+
+    def _config(self, curve: str, schedule: str) -> DictConfig:
+        key = (curve, schedule)
+        if key not in self.composed:
+            self.composed[key] = compose(
+                self.experiment, [*self.overrides, f"optimizer={curve}", f"schedule={schedule}"]
+            )
+        return self.composed[key]
+
+
+def experiment_of(figure: str) -> str:
+    """The entry point, as its file's stem, that draws ``figure``; UserError for an unknown figure."""
+    path = CONFIGS / "figure" / f"{figure}.yaml"
+    if not path.exists():
+        raise UserError(f"figure={figure} is not known. Give one of {', '.join(figures())}.")
+    return yaml.safe_load(path.read_text())["figure"]["experiment"]
+
+
+def figures() -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / "figure").glob("*.yaml"))
+
+
+def write_settings(
+    path: Path, *, curve: str, settings: Mapping[str, Any], labels: Mapping[str, Any], why: Sequence[str]
+) -> None:
+    """A file for ``configs/tuned`` or ``configs/matched``: the settings as overrides, and in comments where from."""
+    settings = dict(settings)
+    defaults = [{"override /optimizer": curve}, {"override /schedule": settings.pop("schedule")}]
+    objective = {name: settings.pop(name) for name in OBJECTIVE if name in settings}
+    body = yaml.safe_dump({"defaults": defaults, "optimizer": settings, **objective, **labels}, sort_keys=False)
+    records.write_atomically(path, "# @package _global_\n" + "".join(f"# {line}\n" for line in why) + body)
+
+
+def table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was tried, one line a row; settings of one optimizer that another lacks are empty there."""
+    records.write_atomically(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
