@@ -1,0 +1,98 @@
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+from adam_repro.analysis.curves import paper_curves
+from hydra.utils import get_class, instantiate
+
+from adam_repro.app import CONFIGS, compose
+from adam_repro.optimizers import OPTIMIZERS
+from adam_repro.protocol import Grid
+from adam_repro.run import build_model, build_optimizer, prepare
+from adam_repro.search import figures
+
+STAND_IN = "dataset.stand_in=only"
+TRIALS = 24
+
+
+def options(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def settings_files(kind):
+    return sorted((CONFIGS / kind).glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("name", [name for name in options("optimizer") if name != "external"])
+def test_every_optimizer_config_builds_its_optimizer_with_the_settings_it_shows(name):
+    cfg = compose("logistic_regression", [f"optimizer={name}", STAND_IN])
+    config = prepare(cfg).config
+    optimizer = build_optimizer(config, build_model(config))
+    (group,) = optimizer.param_groups
+    shown = {key: value for key, value in cfg.optimizer.items() if key not in ("_target_", "search")}
+    assert {key: group[key] for key in shown} == shown
+
+
+@pytest.mark.parametrize("name", [name for name in options("optimizer") if name != "external"])
+def test_every_optimizer_config_shows_the_defaults_of_its_class(name):
+    node = yaml.safe_load((CONFIGS / "optimizer" / f"{name}.yaml").read_text())
+    parameters = inspect.signature(get_class(node["_target_"])).parameters
+    shown = {key: float(value) for key, value in node.items() if key not in ("_target_", "search")}
+    assert shown == {key: parameters[key].default for key in shown}
+
+
+@pytest.mark.parametrize("name", [name for name in options("optimizer") if name != "external"])
+def test_every_optimizer_gets_the_same_number_of_trials(name):
+    search = yaml.safe_load((CONFIGS / "optimizer" / f"{name}.yaml").read_text())["search"]
+    search["lr"] = [float(lr) for lr in search["lr"]]
+    assert len(Grid.of(search, name=name).trials()) == TRIALS
+
+
+def test_every_optimizer_class_has_a_config():
+    shown = {yaml.safe_load(path.read_text())["_target_"] for path in (CONFIGS / "optimizer").glob("*.yaml")}
+    assert shown >= {f"{rule.__module__.rpartition('.')[0]}.{rule.__name__}" for rule in OPTIMIZERS}
+
+
+@pytest.mark.parametrize("name", options("schedule"))
+def test_every_schedule_starts_at_one(name):
+    schedule = instantiate(compose("logistic_regression", [f"schedule={name}"]).schedule)
+    assert schedule(1, 1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("scale", "epochs", "train_examples"), [("smoke", 2, 2000), ("quick", 20, 12000), ("paper", 46, 12000)]
+)
+def test_the_scale_takes_effect_under_a_figure(scale, epochs, train_examples):
+    cfg = compose("logistic_regression", ["figure=fig1_mnist", "tuned=fig1_mnist/adam", f"scale={scale}", STAND_IN])
+    config = prepare(cfg).config
+    assert (config["epochs"], config["dataset"]["train_examples"]) == (epochs, train_examples)
+
+
+@pytest.mark.parametrize("figure", figures())
+def test_a_figure_says_which_command_draws_it_and_has_settings_for_its_curves(figure):
+    path = CONFIGS / "figure" / f"{figure}.yaml"
+    package, command = path.read_text().splitlines()[:2]
+    assert package == "# @package _global_"
+    node = yaml.safe_load(path.read_text())
+    experiment = node["figure"]["experiment"]
+    assert command == f"# python experiments/{experiment}.py figure={figure}"
+    assert (CONFIGS.parent / "experiments" / f"{experiment}.py").exists()
+    assert len(paper_curves(node["figure"]["panel"])) > 0
+    for kind in ("tuned", "matched"):
+        for name in node["hydra"]["sweeper"]["arms"][kind][kind].split(","):
+            assert (CONFIGS / kind / f"{name}.yaml").exists(), name
+
+
+@pytest.mark.parametrize(
+    "path", [*settings_files("tuned"), *settings_files("matched")], ids=lambda path: "/".join(path.parts[-3:])
+)
+def test_every_chosen_setting_composes_and_is_what_its_file_says(path: Path):
+    kind, figure, curve = path.parts[-3], path.parts[-2], path.stem
+    cfg = compose("logistic_regression", [f"figure={figure}", f"{kind}={figure}/{curve}", STAND_IN])
+    node = yaml.safe_load(path.read_text())
+    assert {key: cfg.optimizer[key] for key in node["optimizer"]} == node["optimizer"]
+    assert cfg.optimizer._target_ == compose("logistic_regression", [f"optimizer={curve}"]).optimizer._target_
+    if kind == "tuned":
+        assert cfg.tuned_at == node["tuned_at"] > 0
+        assert "l2" not in node, "L2 belongs to the objective: it is never tuned"

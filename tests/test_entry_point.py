@@ -1,0 +1,180 @@
+"""The entry point as a user calls it: a process of its own, uncompiled so that nobody waits for a compiler."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from adam_repro import records
+from adam_repro.surroundings import PROJECT_ROOT
+
+ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
+STAND_IN = ["dataset.stand_in=only", "scale=smoke", "tracking.mode=disabled"]
+
+
+def call(*arguments, cwd, script=ENTRY_POINT, compiled=False):
+    environment = os.environ | ({} if compiled else {"TORCHDYNAMO_DISABLE": "1"})
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def found(results):
+    return sorted((results / "runs" / "logistic_regression").iterdir())
+
+
+def test_a_run_is_trained_once_and_its_record_is_where_it_says(tmp_path):
+    arguments = [*STAND_IN, f"results={tmp_path}", "optimizer=adagrad", "optimizer.lr=0.03"]
+    first = call(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (folder,) = found(tmp_path)
+    assert folder.name.startswith("digits_adagrad_lr0.03_seed0-")
+    assert f"Record: {folder}" in first.stdout
+    assert len(re.findall(r"^epoch +\d/2", first.stdout, re.M)) == 3
+    written = (folder / "meta.json").read_bytes()
+    assert f"Already done: {folder}" in call(*arguments, cwd=tmp_path).stdout
+    assert (folder / "meta.json").read_bytes() == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["optimiser.lr=1"], "optimiser"),
+        (["optimizer.lr=-3"], "lr=-3"),
+        (["optimizer=adamm"], "adamm"),
+        (["figure=fig9"], "fig9"),
+        (["-m", "optimizer.lr=1e-3,abc"], "abc"),
+        (["optimizer=external", "optimizer._target_=no.such.Optimizer"], "no.such.Optimizer"),
+    ],
+)
+def test_a_users_mistake_is_one_paragraph_and_leaves_nothing(tmp_path, arguments, named):
+    outcome = call(*STAND_IN, f"results={tmp_path / 'results'}", *arguments, cwd=tmp_path)
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("Error: ")
+    assert named in outcome.stderr
+    assert len(outcome.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_sweep_trains_what_is_missing_as_populations_and_diverged_members_are_results(tmp_path):
+    sweep = [*STAND_IN, f"results={tmp_path}", "-m", "optimizer=adam,sgd", "optimizer.lr=1e-2,1e30", "seed=range(2)"]
+    first = call(*sweep, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "8 runs; 2 groups" in first.stdout
+    kept = {folder: records.read(folder) for folder in found(tmp_path)}
+    assert len(kept) == 8
+    assert {record.meta["members"] for record in kept.values()} == {4}
+    assert {record.meta["status"] for folder, record in kept.items() if "sgd_lr1e+30" in folder.name} == {"diverged"}
+    again = call(*sweep[:-1], "seed=range(3)", cwd=tmp_path)
+    assert "12 runs, 8 already done" in again.stdout
+    assert len(found(tmp_path)) == 12
+
+
+OWN_OPTIMIZER = """
+import torch
+
+class Own(torch.optim.SGD):
+    def step(self, closure=None):
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps > LIMIT and self.param_groups[0]["lr"] > 0.5:
+            raise RuntimeError("out of patience")
+        return super().step(closure)
+"""
+
+
+def test_a_member_that_fails_is_named_at_the_end_and_costs_the_others_nothing(tmp_path):
+    (tmp_path / "own.py").write_text(OWN_OPTIMIZER.replace("LIMIT", "3"))
+    own = ["optimizer=external", "optimizer._target_=own.Own", "optimizer.lr=0.1,0.9"]
+    outcome = call(*STAND_IN, f"results={tmp_path / 'results'}", "-m", *own, cwd=tmp_path)
+    assert outcome.returncode == 1
+    assert re.search(r"failed: digits_own_lr0\.9_seed0-\w+: RuntimeError: out of patience", outcome.stderr)
+    assert "1 of 2 runs are done" in outcome.stdout
+    (done,) = (folder for folder in found(tmp_path / "results") if (folder / "meta.json").exists())
+    assert "lr0.1" in done.name
+
+
+def test_an_edited_optimizer_of_ones_own_is_run_again(tmp_path):
+    arguments = [*STAND_IN, f"results={tmp_path / 'results'}", "optimizer=external", "optimizer._target_=own.Own"]
+    for limit in ("3", "4"):
+        (tmp_path / "own.py").write_text(OWN_OPTIMIZER.replace("LIMIT", limit))
+        assert call(*arguments, cwd=tmp_path).returncode == 0
+    assert len(found(tmp_path / "results")) == 2
+
+
+def test_a_dry_run_says_what_a_sweep_costs_and_writes_nothing(tmp_path):
+    outcome = call(
+        *STAND_IN, f"results={tmp_path / 'results'}", "figure=fig1_mnist", "arm=default", "--dry-run", cwd=tmp_path
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert re.search(r"^8 runs, 0 of them already done\.$", outcome.stdout, re.M)
+    assert re.search(r"about \d+\.\d+ core-hours", outcome.stdout)
+    assert "MB of disk" in outcome.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_figure_comes_out_of_one_command_with_its_verdicts(tmp_path):
+    script = PROJECT_ROOT / "scripts" / "reproduce.py"
+    options = ["--scale", "smoke", "--figure", "fig1_mnist", "--results", tmp_path / "results"]
+    outcome = call(*options, "dataset.stand_in=only", "tracking.mode=disabled", script=script, cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    folder = tmp_path / "results" / "smoke" / "fig1_mnist"
+    made = {path.name for path in folder.iterdir()}
+    assert made >= {"curves.csv", "finals.csv", "provenance.json", "verdicts.csv", "figure.png", "figure.svg"}
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    assert set(verdicts["verdict"]) == {"not testable"}
+    assert set(verdicts["provenance"]) == {"stand-in"}
+    finals = pd.read_csv(folder / "finals.csv")
+    assert set(finals["arm"]) == {"tuned", "default", "matched", "grid"}
+    assert "L8a" in outcome.stdout
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get("ADAM_REPRO_DATA", "")) / "MNIST" / "raw").is_dir(), reason="ADAM_REPRO_DATA has no MNIST"
+)
+def test_the_real_data_are_trained_on_where_they_are(tmp_path):
+    arguments = ["scale=smoke", "tracking.mode=disabled", f"results={tmp_path}", "dataset.stand_in=forbid"]
+    outcome = call(*arguments, cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    (folder,) = found(tmp_path)
+    assert folder.name.startswith("mnist_adam_lr0.001_seed0-")
+    assert records.read(folder).config["dataset"]["provenance"] == "real"
+
+
+def test_a_figures_curves_are_tuned_by_one_command(tmp_path):
+    script = PROJECT_ROOT / "scripts" / "tune.py"
+    small = [
+        "figure.curves=[adagrad,sgd_nesterov]",
+        "scale.max_train=256",
+        "scale.max_epochs=1",
+        "dataset.stand_in=only",
+    ]
+    options = ["--figure", "fig1_mnist", "--scale", "smoke", *small, *STAND_IN[::2], f"results={tmp_path}"]
+    outcome = call(*options, script=script, cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    tuning = pd.read_csv(tmp_path / "smoke" / "fig1_mnist" / "tuning.csv")
+    assert tuning.groupby("curve").size().nunique() == 1, "equal budgets"
+    assert set(tuning["seed"]) == {100, 101, 102}
+    for curve in ("adagrad", "sgd_nesterov"):
+        text = (tmp_path / "smoke" / "fig1_mnist" / "tuned" / f"{curve}.yaml").read_text()
+        assert text.startswith("# @package _global_\n")
+        mine = tuning[tuning["curve"] == curve]
+        best = mine.groupby(["lr", "schedule", "momentum"], dropna=False)["train_cost"].mean().idxmin()
+        assert f"lr: {best[0]}\n" in text
+        assert f"override /schedule: {best[1]}\n" in text
+
+
+def test_the_settings_nearest_to_a_printed_curve_are_found_by_one_command(tmp_path):
+    script = PROJECT_ROOT / "scripts" / "match.py"
+    small = ["figure.curves=[adagrad]", "scale.max_train=256", "scale.max_epochs=8"]
+    options = ["--figure", "fig1_mnist", "--scale", "smoke", *small, *STAND_IN[::2], f"results={tmp_path}"]
+    outcome = call(*options, script=script, cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    matching = pd.read_csv(tmp_path / "smoke" / "fig1_mnist" / "matching.csv")
+    text = (tmp_path / "smoke" / "fig1_mnist" / "matched" / "adagrad.yaml").read_text()
+    best = matching.loc[matching["distance"].idxmin()]
+    assert f"{best['distance']:.4f}" in text.splitlines()[1]
+    assert f"lr: {best['lr']:g}\n" in text

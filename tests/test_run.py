@@ -1,0 +1,117 @@
+import pytest
+
+from adam_repro import records
+from adam_repro.app import compose
+from adam_repro.errors import UserError
+from adam_repro.run import execute, prepare
+
+BASE = ["dataset.stand_in=only", "scale=smoke"]
+
+
+def job(*overrides, results="unused"):
+    return prepare(compose("logistic_regression", [*BASE, f"results={results}", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimizer.lr=-3"], r"lr=-3"),
+        (["optimizer.lr=abc"], r"lr='abc'"),
+        (["optimizer.beta2=1"], r"beta2=1"),
+        (["optimizer.beta1=null"], r"beta1=None"),
+        (["+optimizer.betas=[.9,.99]"], r"betas"),
+        (["optimizer._target_=adam_repro.optimizers.Adamm"], r"Adamm cannot be imported.*Did you mean .*\.Adam\?"),
+        (["optimizer=external", "optimizer._target_=torch.nn.Linear"], r"torch.nn.Linear is no torch.optim.Optimizer"),
+        (["epochs=0"], r"epochs=0 is not allowed: give a whole number of at least 1"),
+        (["seed=-1"], r"seed=-1"),
+        (["seed=1.5"], r"seed=1.5"),
+        (["batch_size=true"], r"batch_size=True"),
+        (["l2=-1e-4"], r"l2=-0.0001"),
+        (["l2=much"], r"l2='much'"),
+        (["evaluate_at=7"], r"evaluate_at=7"),
+        (["dataset.stand_in=maybe"], r"maybe"),
+    ],
+)
+def test_what_a_run_cannot_use_is_refused_by_key_value_and_remedy(tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message):
+        job(*overrides, results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_foreign_optimizer_that_cannot_train_the_model_is_refused_with_its_own_words():
+    with pytest.raises(UserError, match=r"torch.optim.SparseAdam cannot train SoftmaxRegression.*[sS]parse"):
+        job("optimizer=external", "optimizer._target_=torch.optim.SparseAdam")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "optimizer.lr=2e-3",
+        "optimizer.eps=1e-7",
+        "schedule=inverse_sqrt_step",
+        "l2=1e-4",
+        "batch_size=64",
+        "epochs=1",
+    ],
+)
+def test_whatever_moves_a_curve_moves_the_key(override):
+    assert job(override).key != job().key
+
+
+@pytest.mark.parametrize(
+    "override", ["arm=tuned", "curve=mine", "tuned_at=7", "tracking.mode=disabled", "workers=2", "results=/elsewhere"]
+)
+def test_what_moves_no_curve_moves_no_key(override):
+    assert prepare(compose("logistic_regression", [*BASE, override])).key == job().key
+
+
+def test_a_default_that_is_written_out_is_the_same_run():
+    assert (
+        job("optimizer._target_=adam_repro.optimizers.AdaMax", "optimizer.lr=2e-3").config["optimizer"]["eps"] == 1e-8
+    )
+    assert job("optimizer.lr=0.001", "optimizer.beta2=0.9990").key == job().key
+
+
+def test_only_runs_that_share_minibatches_can_be_one_population():
+    assert job().group == job("optimizer=adagrad", "optimizer.lr=1", "l2=1e-3", "schedule=inverse_sqrt_step").group
+    assert job().group != job("seed=1").group
+    assert job().group != job("batch_size=64").group
+    assert job("optimizer=external", "optimizer._target_=torch.optim.NAdam").group is None
+
+
+def test_a_run_writes_the_record_that_its_job_names(tmp_path):
+    planned = job("seed=3", results=tmp_path)
+    (record,) = execute([planned])
+    assert record.folder == planned.folder
+    assert planned.folder.name.startswith("digits_adam_lr0.001_seed3-")
+    read = records.read(planned.folder)
+    assert read.config == planned.config
+    assert read.curve["epoch"].tolist() == [0, 1, 2]
+    assert read.curve["train_cost"].isna().tolist() == [True, False, False]
+    assert read.meta["status"] == "finished"
+    assert read.config["dataset"]["provenance"] == "stand-in"
+    assert records.is_complete(planned.folder, planned.key)
+
+
+def test_a_diverged_run_is_a_result_with_its_first_bad_step(tmp_path):
+    (record,) = execute([job("optimizer=sgd", "optimizer.lr=1e30", results=tmp_path)])
+    assert record.meta["status"] == "diverged"
+    assert record.meta["diverged_step"] >= 1
+    assert record.curve["train_cost"].iloc[1:].notna().all()
+
+
+def test_a_population_writes_each_member_the_record_of_its_solo_run(tmp_path):
+    overrides = [
+        ["optimizer.lr=1e-2"],
+        ["optimizer=adagrad", "optimizer.lr=1e-1", "schedule=inverse_sqrt_step"],
+        ["optimizer=sgd_nesterov", "l2=1e-3"],
+        ["optimizer=adam", "optimizer.lr=1e-1", "optimizer.bias_correction=false"],
+    ]
+    together = execute([job(*each, results=tmp_path / "together") for each in overrides])
+    by_name = {record.folder.name: record for record in together}
+    for each in overrides:
+        (alone,) = execute([job(*each, results=tmp_path / "alone")])
+        member = by_name[alone.folder.name]
+        assert member.config == alone.config
+        assert (member.curve - alone.curve).abs().max().max() < 1e-4

@@ -1,0 +1,46 @@
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from adam_repro.sweep import populations
+
+serial = itertools.count()
+
+
+@dataclass
+class Job:
+    """What the cutting of populations looks at."""
+
+    group: str | None
+    rule: str = "Adam"
+    epochs: int = 10
+    key: int = field(default_factory=lambda: next(serial))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"optimizer": {"_target_": self.rule}, "epochs": self.epochs}
+
+
+def test_every_job_is_in_one_population_and_none_spans_two_groups():
+    jobs = [Job(f"seed {seed}", rule) for seed in range(3) for rule in ("Adam", "SGD", "AdaGrad") for _ in range(8)]
+    cut = populations(jobs, 2)
+    assert sorted(job.key for part in cut for job in part) == sorted(job.key for job in jobs)
+    assert all(len({job.group for job in part}) == 1 for part in cut)
+
+
+def test_jobs_that_must_run_alone_do():
+    assert [len(part) for part in populations([Job(None), Job(None), Job(None)], 2)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("seeds", "processes", "parts"), [(10, 2, 10), (1, 2, 2), (3, 2, 6), (1, 1, 1)])
+def test_populations_are_cut_so_that_all_processes_end_together(seeds, processes, parts):
+    jobs = [Job(f"seed {seed}") for seed in range(seeds) for _ in range(24)]
+    assert len(populations(jobs, processes)) == parts
+
+
+def test_jobs_of_one_rule_lie_together_in_a_population():
+    jobs = [Job("seed", rule) for _ in range(4) for rule in ("Adam", "SGD")]
+    (part,) = populations(jobs, 1)
+    assert len(list(itertools.groupby(part, key=lambda job: job.rule))) == 2
