@@ -133,12 +133,12 @@ class Population:
 @compiled
 def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy [K] of ``logits`` [K, classes, batch], and its gradient by them: (softmax - onehot) / batch."""
-    onehot = (torch.arange(logits.shape[1])[:, None] == y).to(logits.dtype)
+    is_label = torch.arange(logits.shape[1])[:, None] == y
     shifted = logits - logits.amax(1, keepdim=True)
     exponentials = shifted.exp()
     total = exponentials.sum(1, keepdim=True)
-    costs = (total.log().squeeze(1) - (shifted * onehot).sum(1)).mean(1)
-    return costs, (exponentials / total - onehot) / logits.shape[2]
+    costs = (total.log().squeeze(1) - shifted.where(is_label, 0).sum(1)).mean(1)  # a product would make 0 * -inf a NaN
+    return costs, (exponentials / total - is_label.to(logits.dtype)) / logits.shape[2]
 
 
 @functools.cache

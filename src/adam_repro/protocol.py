@@ -17,7 +17,7 @@ from adam_repro.errors import UserError
 
 TUNING_SEEDS = (100, 101, 102)
 REPORTING_SEEDS_BELOW = 100
-MOST_EXTENSIONS = 2  # of each side: two decades for a grid that has nothing but lr and schedule, less for others
+MOST_EXTENSIONS = 2  # of each side: each a decade, or less for a grid that has more than lr and schedule
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,8 @@ def extension(grids: Mapping[str, Grid], best_lr: Mapping[str, float], extended:
     """
     for side in (-1, 1):
         if extended[side] < MOST_EXTENSIONS and any(grids[name].side(lr) == side for name, lr in best_lr.items()):
-            trials = math.lcm(*(grid.combinations for grid in grids.values()))
+            combinations = [grid.combinations for grid in grids.values()]
+            unit = math.lcm(*combinations)  # the fewest that all can spend evenly; enough of them for a decade
+            trials = unit * math.ceil(2 * min(combinations) / unit)
             return {name: grid.beyond(side, trials) for name, grid in grids.items()}
     return {}
