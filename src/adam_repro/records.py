@@ -49,12 +49,10 @@ def folder_name(dataset: str, optimizer: str, *, lr: float, seed: int, key: str)
 
 def is_complete(folder: Path, key: str) -> bool:
     """Whether ``folder`` holds the finished run that ``key`` names; UserError where it holds another."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text())
-    except FileNotFoundError:
+    path = folder / "meta.json"
+    if not path.exists():
         return False
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / 'meta.json'} is damaged ({error}). Delete the folder to run it again.") from None
+    meta = _parsed(path, path.read_text())
     if meta["key"] != key:
         raise UserError(
             f"{folder} holds another run: its key is {meta['key']}, this run's is {key}. "
@@ -81,8 +79,10 @@ def read(folder: Path) -> Record:
         try:
             texts[name] = (folder / name).read_text()
         except FileNotFoundError:
-            raise UserError(f"{folder / name} is missing: {folder} is no finished run. Run it again.") from None
-    meta = json.loads(texts["meta.json"])
+            raise UserError(
+                f"{folder / name} is missing: {folder} is no finished run. Delete it and run it again."
+            ) from None
+    meta = _parsed(folder / "meta.json", texts["meta.json"])
     if hashlib.sha256(texts["curve.csv"].encode()).hexdigest() != meta["curve_sha256"]:
         raise UserError(
             f"{folder / 'curve.csv'} was changed after it was written: its checksum is not the one in meta.json. "
@@ -94,6 +94,13 @@ def read(folder: Path) -> Record:
             f"{folder / 'curve.csv'} has the columns {list(curve.columns)}, not {COLUMNS}. Delete the folder."
         )
     return Record(folder, yaml.safe_load(texts["config.yaml"]), curve, meta)
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}). Delete the folder and run it again.") from None
 
 
 def write_atomically(path: Path, text: str) -> None:

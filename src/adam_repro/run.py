@@ -60,7 +60,7 @@ class Job:
 
 def prepare(cfg: DictConfig) -> Job:
     """Check a composed configuration and resolve it into a job; UserError names what is wrong with it."""
-    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]) if "hydra" in cfg else cfg
     given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
     check_numbers(given)
     scale = given["scale"]

@@ -1,0 +1,165 @@
+"""MNIST as one tensor, from torchvision's layout; embedded digits where it can neither be found nor downloaded."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import shutil
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adam_repro.data import Dataset, digits
+from adam_repro.errors import UserError
+
+FILES = {  # md5 of the raw files, as published
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+CLASS_COUNTS = {
+    "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    "t10k": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+}
+STAND_IN = ("allow", "forbid", "only")
+PROBE_SECONDS = 5.0
+IDX_UNSIGNED_BYTE = 0x08
+
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def load(root: str | Path, *, stand_in: str = "allow") -> Dataset:
+    """MNIST below ``root``: 60,000 training and 10,000 test images, pixels in [0, 1], shape [n, 784].
+
+    ``stand_in``: "allow" downloads MNIST where it is missing and takes the embedded digits where that fails, "forbid"
+    makes that an error, "only" takes the digits at once. UserError for files that are not MNIST's, for a folder that
+    cannot be written when a download is needed, and for another ``stand_in``.
+    """
+    if stand_in not in STAND_IN:
+        raise UserError(f"dataset.stand_in={stand_in} is not allowed: give one of {', '.join(STAND_IN)}.")
+    if stand_in == "only":
+        return digits.load()
+    folder = Path(root) / "MNIST" / "raw"
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing and len(missing) < len(FILES):
+        raise UserError(
+            f"{folder} lacks {', '.join(missing)} of MNIST's four raw files. Delete the folder and run `make data`, "
+            "or put the missing files there."
+        )
+    if missing:
+        reason = download(root)
+        if reason is not None and stand_in == "forbid":
+            raise UserError(
+                f"MNIST is not at {folder}, and cannot be downloaded: {reason}. Set ADAM_REPRO_DATA (or dataset.root) "
+                "to a folder that has it in torchvision's layout, or leave dataset.stand_in=allow."
+            )
+        if reason is not None:
+            log.warning(
+                "MNIST is not at %s and cannot be downloaded (%s): scikit-learn's digits stand in for it. Figures and "
+                "records say so, and no claim about the paper is decided on them. With a network, `make data` gets "
+                "MNIST; a copy that you have is found through ADAM_REPRO_DATA.",
+                folder,
+                reason,
+            )
+            return digits.load()
+    return read(folder)
+
+
+def read(folder: Path) -> Dataset:
+    """The four raw files of ``folder``, checked: md5, IDX header, shape, class counts. UserError names what is wrong."""
+    for name, md5 in FILES.items():
+        found = hashlib.md5((folder / name).read_bytes()).hexdigest()
+        if found != md5:
+            raise UserError(
+                f"{folder / name} is not MNIST's: its md5 is {found} ({(folder / name).stat().st_size} bytes), not {md5}. "
+                "It may be truncated. Delete it with the others of its folder and run `make data`."
+            )
+    tensors = []
+    for part, n in (("train", 60_000), ("t10k", 10_000)):
+        images = parse_idx(folder / f"{part}-images-idx3-ubyte", (n, 28, 28))
+        labels = parse_idx(folder / f"{part}-labels-idx1-ubyte", (n,))
+        counts = np.bincount(labels, minlength=10).tolist()
+        if counts != CLASS_COUNTS[part]:
+            raise UserError(f"{folder}: {part} has {counts} images of the classes, not {CLASS_COUNTS[part]}.")
+        tensors += [torch.from_numpy(images).view(n, -1).float() / 255, torch.from_numpy(labels).long()]
+    checksum = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()
+    return Dataset("mnist", "real", checksum, *tensors)
+
+
+def parse_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The unsigned bytes of an IDX file; UserError where its header does not promise ``shape``, or it breaks that."""
+    raw = path.read_bytes()
+    start = 4 * (1 + len(shape))
+    header = [int.from_bytes(raw[at : at + 4], "big") for at in range(0, start, 4)]
+    wanted = [IDX_UNSIGNED_BYTE << 8 | len(shape), *shape]
+    if header != wanted or len(raw) != start + np.prod(shape):
+        raise UserError(
+            f"{path} is no IDX file of shape {list(shape)}: its header says {header} and it has {len(raw)} bytes, not "
+            f"{wanted} and {start + np.prod(shape)}. Delete it and run `make data`."
+        )
+    return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape).copy()
+
+
+def download(root: str | Path) -> str | None:
+    """Get MNIST into ``root`` through torchvision; None, or in words why it cannot be had.
+
+    It is downloaded into a folder of its own and moved when it is whole, so that nothing half-written stays.
+    UserError where ``root`` cannot be written.
+    """
+    from torchvision.datasets import MNIST  # takes a second, which nobody who has the data should wait
+
+    reason = unreachable(tuple(MNIST.mirrors))
+    if reason is not None:
+        return reason
+    target = Path(root) / "MNIST"
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=target))
+    except OSError as error:
+        raise UserError(
+            f"MNIST cannot be downloaded into {target}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a "
+            "folder that can be written."
+        ) from None
+    try:
+        MNIST(str(temporary), download=True)
+        read(temporary / "MNIST" / "raw")
+        (temporary / "MNIST" / "raw").rename(target / "raw")
+    except (OSError, RuntimeError) as error:
+        return f"the download failed: {error}"
+    finally:
+        shutil.rmtree(temporary)
+        if not any(target.iterdir()):
+            target.rmdir()
+    return None
+
+
+@functools.cache
+def unreachable(mirrors: tuple[str, ...]) -> str | None:
+    """None where a server answers within five seconds, else why not; asked once a process.
+
+    The question runs in a thread of its own, because looking up a name may block for longer than any time-out.
+    """
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        for mirror in mirrors:
+            try:
+                request = urllib.request.Request(f"{mirror}train-labels-idx1-ubyte.gz", method="HEAD")
+                urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
+                answers.append(None)
+                return
+            except OSError as error:
+                reason = str(getattr(error, "reason", error))
+        answers.append(f"no server of torchvision's answers: {reason}")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answers[0] if answers else f"no server of torchvision's answered within {PROBE_SECONDS:.0f} s"

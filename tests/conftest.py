@@ -1,0 +1,26 @@
+"""Tests run uncompiled, so that nobody waits for a compiler; one that is about compilation asks for ``compiler``."""
+
+import pytest
+import torch
+from tiny_data import tiny
+
+from adam_repro.data import Dataset
+
+
+@pytest.fixture
+def compiler():
+    """What torch.compile is asked to compile is compiled in this test."""
+
+
+@pytest.fixture(autouse=True)
+def uncompiled(request):
+    if "compiler" in request.fixturenames:
+        yield
+    else:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+
+
+@pytest.fixture
+def data() -> Dataset:
+    return tiny()

@@ -1,0 +1,187 @@
+"""Optimizers from outside the package: any that can train the model does, alone; any other is refused by its name."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+import torch
+from tiny_data import OVERRIDES, tiny
+
+from adam_repro import records
+from adam_repro.app import compose
+from adam_repro.errors import UserError
+from adam_repro.models import SoftmaxRegression
+from adam_repro.run import execute, prepare
+
+
+def job(path, *overrides, results="unused"):
+    external = ["optimizer=external", f"optimizer._target_={path}"]
+    return prepare(
+        compose("logistic_regression", [*OVERRIDES, *external, "epochs=4", f"results={results}", *overrides])
+    )
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes the file ``own.py`` where a user's own optimizer lies, and gives its path."""
+    monkeypatch.syspath_prepend(tmp_path / "home")
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    (tmp_path / "home").mkdir()
+
+    def write(text):
+        path = tmp_path / "home" / "own.py"
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    yield write
+    sys.modules.pop("own", None)
+
+
+def test_a_run_of_torchs_own_optimizer_is_what_a_loop_written_by_hand_gives(tmp_path):
+    settings = ["optimizer.lr=0.05", "+optimizer.betas=[.8,.99]"]
+    (record,) = execute([job("torch.optim.NAdam", *settings, "batch_size=28", "l2=0.1", results=tmp_path)])
+    data, model = tiny(), SoftmaxRegression(6, 3)
+    optimizer = torch.optim.NAdam(model.parameters(), lr=0.05, betas=(0.8, 0.99))
+    costs = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        cost = torch.nn.functional.cross_entropy(model(data.train_x), data.train_y)
+        (cost + 0.1 / 2 * model.linear.weight.pow(2).sum()).backward()
+        optimizer.step()
+        costs.append(cost.item())
+    assert records.read(record.folder).curve["train_cost"][1:].tolist() == pytest.approx(costs, rel=1e-6)
+    assert record.config["optimizer"] == {"_target_": "torch.optim.NAdam", "lr": 0.05, "betas": [0.8, 0.99]}
+    assert record.folder.name.startswith("tiny_nadam_lr0.05_seed0-")
+
+
+def test_every_setting_of_a_foreign_optimizer_moves_the_key():
+    keys = {job("torch.optim.NAdam", *more).key for more in ([], ["optimizer.lr=0.1"], ["+optimizer.betas=[.9,.99]"])}
+    assert len({*keys, job("torch.optim.RAdam").key}) == 4
+
+
+def test_torchs_version_is_part_of_a_foreign_runs_key_and_of_no_other(monkeypatch):
+    foreign, ours = job("torch.optim.NAdam").key, job("adam_repro.optimizers.Adam").key
+    monkeypatch.setattr(torch, "__version__", "0.0.1")
+    assert job("torch.optim.NAdam").key != foreign
+    assert job("adam_repro.optimizers.Adam").key == ours
+
+
+def test_a_foreign_optimizer_runs_alone_and_under_a_schedule(tmp_path):
+    alone = job("torch.optim.NAdam", "schedule=inverse_sqrt_step", results=tmp_path)
+    assert alone.group is None
+    (record,) = execute([alone])
+    assert record.meta["members"] == 1
+    constant = execute([job("torch.optim.NAdam", results=tmp_path)])[0]
+    first = [run.curve["train_cost"][1] for run in (record, constant)]
+    assert first[0] > first[1], "falling steps descend less far"
+
+
+def test_an_optimizer_that_needs_a_closure_trains(tmp_path):
+    (record,) = execute([job("torch.optim.LBFGS", "optimizer.lr=1", "batch_size=28", "l2=1e-2", results=tmp_path)])
+    assert record.meta["status"] == "finished"
+    cost = record.curve["train_cost"]
+    assert cost[1] == pytest.approx(torch.tensor(3.0).log().item(), rel=1e-6), "the cost before the first step"
+    assert cost[2] < 0.8 * cost[1]
+
+
+OWN = """
+    import torch
+
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params, lr=1e-3, *, power=1.0):
+            super().__init__(params, dict(lr=lr, power=power))
+
+        @torch.no_grad()
+        def step(self):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p -= group["lr"] * p.grad.sign() * p.grad.abs() ** group["power"]
+"""
+
+
+def test_an_optimizer_of_ones_own_trains_as_its_file_says(own, tmp_path):
+    own(OWN)
+    (record,) = execute([job("own.Own", "optimizer.lr=0.1", results=tmp_path / "results")])
+    (sgd,) = execute([job("torch.optim.SGD", "optimizer.lr=0.1", results=tmp_path / "results")])
+    assert record.curve["train_cost"][1:].tolist() == pytest.approx(sgd.curve["train_cost"][1:].tolist(), rel=1e-6)
+    assert record.folder.name.startswith("tiny_own_lr0.1_seed0-")
+
+
+@pytest.mark.parametrize("base", ["torch.optim.SGD", "adam_repro.optimizers.SGD"])
+def test_an_edit_of_ones_own_optimizer_makes_it_another_run(own, base):
+    text = f"import adam_repro.optimizers, torch\n\nclass Own({base}):\n    pass\n"
+    path = own(text)
+    before = job("own.Own").key
+    assert job("own.Own").key == before
+    path.write_text(text + "\nMOMENTUM = 0.9\n")
+    assert job("own.Own").key != before
+
+
+REFUSED = {
+    "one for sparse gradients": ("torch.optim.SparseAdam", [], "SparseAdam does not support dense gradients"),
+    "one for matrices": ("torch.optim.Muon", [], "2D parameters"),
+    "an unknown setting": ("torch.optim.NAdam", ["+optimizer.beta1=0.9"], "beta1"),
+    "a value out of range": ("torch.optim.NAdam", ["optimizer.lr=-1"], "Invalid learning rate: -1"),
+    "a value of another kind": ("torch.optim.NAdam", ["optimizer.lr=fast"], "fast"),
+    "a base class": ("torch.optim.Optimizer", [], "cannot train SoftmaxRegression"),
+}
+
+
+@pytest.mark.parametrize(("path", "overrides", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_train_the_model_is_refused_by_name_in_one_paragraph(path, overrides, words, tmp_path):
+    with pytest.raises(UserError) as refusal:
+        job(path, *overrides, results=tmp_path / "results")
+    message = str(refusal.value)
+    assert message.startswith(f"optimizer._target_={path} cannot train SoftmaxRegression with the settings ")
+    assert words in message
+    assert "\n" not in message
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_optimizer_without_a_learning_rate_is_refused_by_name():
+    with pytest.raises(UserError, match=r"torch\.optim\.NAdam.* lr"):
+        job("torch.optim.NAdam", "~optimizer.lr")
+
+
+CONSTRUCTORS = {
+    "the model": "self, model, lr=1e-3",
+    "another argument": "self, params, radius, lr=1e-3",
+    "names": "self, named_parameters, lr=1e-3",
+}
+
+
+@pytest.mark.parametrize("signature", CONSTRUCTORS.values(), ids=CONSTRUCTORS)
+def test_an_optimizer_whose_constructor_wants_more_than_parameters_is_refused_by_name(own, signature):
+    own(f"""
+        import torch
+
+        class Own(torch.optim.SGD):
+            def __init__({signature}):
+                given = locals().get("model") or locals().get("named_parameters") or locals()["params"]
+                params = given.parameters() if "model" in locals() else [p for p in given]
+                super().__init__([p for name, p in params] if "named_parameters" in locals() else params, lr=lr)
+    """)
+    with pytest.raises(UserError, match=r"own\.Own cannot train .*is built as Optimizer\(params, \*\*settings\)"):
+        job("own.Own")
+
+
+def test_an_optimizer_file_that_does_not_load_is_refused_with_its_own_words(own):
+    own("import no_such_module")
+    with pytest.raises(UserError, match=r"own\.Own cannot be imported \(No module named 'no_such_module'\)"):
+        job("own.Own")
+
+
+def test_an_optimizer_file_with_a_mistake_in_it_is_refused_with_its_place(own):
+    own("class Own(torch.optim.SGD):\n    pass\n")
+    with pytest.raises(UserError, match=r"own\.Own cannot be imported .*name 'torch' is not defined"):
+        job("own.Own")
+
+
+def test_trying_an_optimizer_leaves_no_trace_in_the_run_itself(tmp_path):
+    planned = job("torch.optim.NAdam", results=tmp_path)
+    first = execute([planned])[0].curve
+    again = execute([job("torch.optim.NAdam", results=tmp_path / "again")])[0].curve
+    assert first.equals(again)
+    assert first["train_loss"][0] == pytest.approx(torch.tensor(3.0).log().item(), rel=1e-6)

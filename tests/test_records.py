@@ -1,0 +1,177 @@
+"""Records: what a run's key covers, what is written, and what is refused when read."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+
+import pandas as pd
+import pytest
+from tiny_data import OVERRIDES
+
+from adam_repro import records
+from adam_repro.app import compose
+from adam_repro.errors import UserError
+from adam_repro.run import execute, prepare
+
+KEY = "a" * 64
+CONFIG = {"experiment": "logistic_regression", "optimizer": {"lr": 1e-3, "eps": 1e-8}, "evaluate_at": None, "seed": 0}
+
+
+def curve():
+    nan = math.nan
+    rows = [[0, nan, 2.302585092994046, 0.0, 2.302585, 0.1], [1, 1 / 3, nan, nan, nan, nan], [2, 1e-30, 0.2, 9, 8, 7]]
+    return pd.DataFrame(rows, columns=records.COLUMNS)
+
+
+def written(folder, key=KEY):
+    return records.write(folder, CONFIG, curve(), {"key": key, "status": "finished", "diverged_step": 0})
+
+
+def job(*overrides, results="unused"):
+    return prepare(compose("logistic_regression", [*OVERRIDES, "epochs=3", f"results={results}", *overrides]))
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_record_reads_as_it_was_written(tmp_path):
+    written(tmp_path / "run")
+    read = records.read(tmp_path / "run")
+    assert read.config == CONFIG
+    pd.testing.assert_frame_equal(read.curve, curve().astype(float).astype({"epoch": int}), rtol=1e-8)
+    assert read.meta.items() >= {"key": KEY, "status": "finished", "curve_version": records.CURVE_VERSION}.items()
+    assert files(tmp_path) == ["config.yaml", "curve.csv", "meta.json", "run"]
+
+
+def test_a_curve_has_nine_digits_and_empty_fields_for_no_number(tmp_path):
+    written(tmp_path)
+    assert (tmp_path / "curve.csv").read_text().splitlines()[1:3] == [
+        "0,,2.30258509,0,2.302585,0.1",
+        "1,0.333333333,,,,",
+    ]
+
+
+def test_equal_runs_write_equal_bytes(tmp_path):
+    for results in ("first", "second"):
+        planned = job("optimizer.lr=0.1", "l2=1e-3", results=tmp_path / results)
+        execute([planned])
+    texts = [
+        [(tmp_path / results / planned.folder.relative_to(tmp_path / "second") / name).read_bytes() for name in names]
+        for names in [("config.yaml", "curve.csv")]
+        for results in ("first", "second")
+    ]
+    assert texts[0] == texts[1]
+    assert len(texts[0][1].splitlines()) == 5
+
+
+def test_only_a_folder_with_its_meta_data_is_a_finished_run(tmp_path):
+    assert not records.is_complete(tmp_path / "run", KEY)
+    written(tmp_path / "run")
+    assert records.is_complete(tmp_path / "run", KEY)
+    (tmp_path / "run" / "meta.json").unlink()
+    assert not records.is_complete(tmp_path / "run", KEY)
+    with pytest.raises(UserError, match=r"meta\.json is missing: .*run is no finished run"):
+        records.read(tmp_path / "run")
+
+
+def test_a_write_that_fails_half_way_leaves_no_finished_run_and_no_part_of_a_file(tmp_path):
+    (tmp_path / "curve.csv").mkdir()
+    with pytest.raises(OSError):
+        written(tmp_path)
+    assert files(tmp_path) == ["config.yaml", "curve.csv"]
+    assert not records.is_complete(tmp_path, KEY)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "index.csv"
+    records.write_atomically(path, "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        records.write_atomically(path, "new \ud800\n")
+    assert path.read_text() == "old\n"
+    assert files(tmp_path) == ["index.csv"]
+
+
+def test_a_folder_that_holds_another_run_is_neither_done_nor_overwritten(tmp_path):
+    written(tmp_path, key=KEY[:8] + "b" * 56)
+    with pytest.raises(UserError, match=r"holds another run: its key is aaaaaaaabbb.*, this run's is aaaaaaaaaaa"):
+        records.is_complete(tmp_path, KEY)
+
+
+def test_a_curve_that_was_changed_is_refused_by_its_checksum(tmp_path):
+    written(tmp_path)
+    path = tmp_path / "curve.csv"
+    path.write_text(path.read_text().replace("0.333333333", "0.333333334"))
+    with pytest.raises(UserError, match=r"curve\.csv was changed after it was written.*Delete the folder"):
+        records.read(tmp_path)
+
+
+def test_a_truncated_file_of_meta_data_is_named_whoever_reads_it(tmp_path):
+    written(tmp_path)
+    path = tmp_path / "meta.json"
+    path.write_text(path.read_text()[:40])
+    for reader in (lambda: records.read(tmp_path), lambda: records.is_complete(tmp_path, KEY)):
+        with pytest.raises(UserError, match=r"meta\.json is damaged .* Delete the folder and run it again"):
+            reader()
+
+
+def test_a_curve_that_is_missing_is_named_with_its_remedy(tmp_path):
+    written(tmp_path)
+    (tmp_path / "curve.csv").unlink()
+    with pytest.raises(UserError, match=r"curve\.csv is missing: .*Delete it and run it again"):
+        records.read(tmp_path)
+
+
+def leaves(node, path=()):
+    if isinstance(node, dict):
+        return [leaf for name, below in node.items() for leaf in leaves(below, (*path, name))]
+    return [path]
+
+
+def test_every_value_of_a_configuration_moves_the_key():
+    config = job("schedule=inverse_sqrt_step").config
+    assert len(leaves(config)) > 15
+    for *path, name in leaves(config):
+        changed = copy.deepcopy(config)
+        node = changed
+        for part in path:
+            node = node[part]
+        node[name] = [node[name], "something else"]
+        assert records.key_of({"config": changed}) != records.key_of({"config": config}), (*path, name)
+
+
+def test_a_new_version_of_the_curves_moves_every_key(monkeypatch):
+    before = job().key
+    monkeypatch.setattr(records, "CURVE_VERSION", records.CURVE_VERSION + 1)
+    assert job().key != before
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["figure=fig1_mnist", "l2=0", "epochs=3"],
+        ["arm=tuned"],
+        ["curve=mine"],
+        ["device=elsewhere"],
+        ["dataset.root=elsewhere"],
+        ["tracking.mode=disabled"],
+        ["tracking.project=mine"],
+        ["workers=7"],
+        ["on_grid_edge=true"],
+    ],
+)
+def test_what_a_figure_calls_a_run_and_where_it_runs_move_no_key(overrides):
+    assert job(*overrides).key == job().key
+
+
+def test_a_record_lies_where_its_job_says_and_can_be_moved_with_its_folder(tmp_path):
+    planned = job("optimizer=adagrad", "optimizer.lr=3e-2", "seed=7", results=tmp_path)
+    execute([planned])
+    assert planned.folder.relative_to(tmp_path / "runs" / "logistic_regression").name == planned.folder.name
+    assert planned.folder.name == f"tiny_adagrad_lr0.03_seed7-{planned.key[:8]}"
+    shutil.move(planned.folder, tmp_path / "elsewhere")
+    assert records.read(tmp_path / "elsewhere").config == planned.config
+    assert json.loads((tmp_path / "elsewhere" / "meta.json").read_text())["key"] == planned.key
