@@ -132,7 +132,7 @@ class Population:
 
 @compiled
 def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy [K] of ``logits`` [K, classes, batch], and its gradient by them: (softmax - onehot) / batch."""
+    """Mean cross-entropy [K] of ``logits`` [K, classes, batch], and its gradient: (softmax - onehot) / batch."""
     is_label = torch.arange(logits.shape[1])[:, None] == y
     shifted = logits - logits.amax(1, keepdim=True)
     exponentials = shifted.exp()

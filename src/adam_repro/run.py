@@ -24,7 +24,7 @@ from adam_repro import records
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator
 from adam_repro.errors import UserError
-from adam_repro.optimizers import RuleOptimizer
+from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.population import Member
 from adam_repro.settings import check_numbers, checked_settings, optimizer_class, source_hash
 from adam_repro.surroundings import surroundings
@@ -86,7 +86,7 @@ def prepare(cfg: DictConfig) -> Job:
         "seed": given["seed"],
     }
     identity: dict[str, Any] = {"config": config}
-    if issubclass(found, RuleOptimizer):
+    if found in OPTIMIZERS:
         config["optimizer"] = checked_settings(found, optimizer)
         shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
         group = records.key_of({**shared, "device": given["device"]}) if population else None
@@ -169,6 +169,8 @@ def _member(config: dict[str, Any]) -> Member:
 
 def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> None:
     """One step on a throw-away model, so that an optimizer that cannot train it is refused before the run begins."""
+    if "lr" not in config["optimizer"]:
+        raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
     model = build_model(config)
     given = {name: value for name, value in config["optimizer"].items() if name != "_target_"}
     try:
@@ -177,7 +179,7 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
         solo.begin_epoch(1, range(1, 2))
         solo.step(data.train_x[:8], data.train_y[:8])
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
-        cause = error.__cause__ or error
+        cause = " ".join(str(error.__cause__ or error).split())
         raise UserError(
             f"optimizer._target_={config['optimizer']['_target_']} cannot train {type(model).__name__} with the "
             f"settings {given}: {cause}. An optimizer here is built as "

@@ -45,7 +45,7 @@ def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, ValueError, AttributeError) as error:
+    except Exception as error:  # a stranger's file may raise anything
         known = [f"adam_repro.optimizers.{known}" for known in adam_repro.optimizers.__all__]
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
