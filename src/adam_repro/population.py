@@ -45,13 +45,12 @@ class Member:
 class Segment:
     """The consecutive members that follow one rule: their state, and their coefficients for each step of an epoch."""
 
-    def __init__(self, members: Sequence[Member], first: int, shape: tuple[int, int], dtype: torch.dtype):
+    def __init__(self, members: Sequence[Member], theta: Tensor):
         optimizer, flags = members[0].rule
         self.members = members
-        self.slice = slice(first, first + len(members))
         self.staged: Staged = stage(optimizer.rule, optimizer.state_names, flags)
-        self.state = [torch.zeros(len(members), *shape, dtype=dtype) for _ in optimizer.state_names]
-        self.dtype = dtype
+        self.state = [torch.zeros_like(theta) for _ in optimizer.state_names]
+        self.dtype = theta.dtype
         names = [name for name in members[0].settings if name not in dict(flags)]
         self.hyper = {name: _vector([member.settings[name] for member in members]) for name in names}
 
@@ -78,13 +77,13 @@ class Population:
         shape = (classes, in_features + 1)
         self.theta = torch.zeros(self.size, *shape, dtype=dtype)
         self.gradient = torch.empty_like(self.theta)
-        self.l2 = _vector([member.l2 for member in self.members]).to(dtype)[:, None, None]
-        self.is_weight = torch.ones(in_features + 1, dtype=dtype)
-        self.is_weight[-1] = 0
-        self.segments: list[Segment] = []
-        for _, group in itertools.groupby(self.members, key=lambda member: member.rule):
-            first = sum(len(segment.members) for segment in self.segments)
-            self.segments.append(Segment(list(group), first, shape, dtype))
+        self.l2 = _vector([member.l2 for member in self.members]).to(dtype)
+        decay = self.l2[:, None, None].repeat(1, 1, in_features + 1)
+        decay[..., -1] = 0
+        groups = [list(group) for _, group in itertools.groupby(self.members, key=lambda member: member.rule)]
+        self._blocks = [whole.split([len(group) for group in groups]) for whole in (self.theta, self.gradient, decay)]
+        self.segments = [Segment(group, theta) for group, theta in zip(groups, self._blocks[0], strict=True)]
+        self._states = [segment.state for segment in self.segments]
         self._update = update_of(tuple(segment.staged.elementwise for segment in self.segments))
         self._inputs = torch.empty(0)
 
@@ -101,8 +100,7 @@ class Population:
         logits = torch.mm(self.theta.flatten(0, 1), inputs.t())
         costs, error = cost_and_error(logits.view(self.size, -1, len(y)), y)
         torch.mm(error.view(-1, len(y)), inputs, out=self.gradient.flatten(0, 1))
-        states = [segment.state for segment in self.segments]
-        self._update(self.theta, self.gradient, self.l2 * self.is_weight, states, next(self._coefficients))
+        self._update(*self._blocks, self._states, next(self._coefficients))
         return costs
 
     @torch.no_grad()
@@ -120,7 +118,7 @@ class Population:
 
     def penalty(self) -> Tensor:
         """(lambda / 2) times the sum of squared weights, biases left out, [K]."""
-        return self.l2.flatten().double() / 2 * (self.theta[..., :-1].double() ** 2).sum((1, 2))
+        return self.l2.double() / 2 * (self.theta[..., :-1].double() ** 2).sum((1, 2))
 
     def _with_ones(self, x: Tensor) -> Tensor:
         """x with a last column of ones, in a buffer that the next minibatch of this size reuses."""
@@ -143,17 +141,18 @@ def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def update_of(rules: tuple[Callable, ...]) -> Callable:
-    """One function that updates all members, each block of them by its rule; compiled once for equal ``rules``."""
+    """One function that updates all members, each block of them by its rule; compiled once for equal ``rules``.
+
+    It takes every block as a tensor of its own: writing to slices of one tensor would be compiled to copies of it.
+    """
 
     @compiled
-    def update(theta: Tensor, gradient: Tensor, decay: Tensor, states: list, coefficients: tuple) -> None:
-        first = 0
-        for rule, state, values in zip(rules, states, coefficients, strict=True):
-            members = slice(first, first := first + values.shape[1])
-            g = gradient[members] + decay[members] * theta[members]
-            new_theta, *new_state = rule(theta[members], g, *state, *values)
-            theta[members] = new_theta
-            for old, new in zip(state, new_state, strict=True):
+    def update(thetas: list, gradients: list, decays: list, states: list, coefficients: tuple) -> None:
+        for rule, theta, gradient, decay, state, values in zip(
+            rules, thetas, gradients, decays, states, coefficients, strict=True
+        ):
+            updated = rule(theta, gradient + decay * theta, *state, *values)
+            for old, new in zip((theta, *state), updated, strict=True):
                 old.copy_(new)
 
     return update

@@ -1,0 +1,98 @@
+"""What a figure is drawn from and its claims are decided by: loaded, checked and aggregated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adam_repro.analysis.statistics import bootstrap_interval
+from adam_repro.errors import UserError
+
+CURVE_COLUMNS = [
+    "arm",
+    "curve",
+    "seed",
+    "epoch",
+    "train_cost",
+    "train_loss",
+    "l2_penalty",
+    "test_loss",
+    "test_accuracy",
+]
+FINAL_COLUMNS = ["arm", "curve", "lr", "schedule", "hyper", "l2", "seed", "status", "diverged_step", "epochs"]
+FINAL_COLUMNS += ["train_cost", "train_loss", "test_loss", "test_accuracy", "record"]
+PRINTED = Path(__file__).with_name("paper_figures_1_to_3.csv")
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """The files of one figure's folder; their columns are explained in results/README.md."""
+
+    curves: pd.DataFrame
+    finals: pd.DataFrame
+    provenance: dict[str, Any]
+    folder: Path
+
+    @classmethod
+    def load(cls, folder: Path) -> FigureData:
+        """Read a figure's folder; UserError names a file that is missing or has other columns."""
+        return cls(
+            curves=_table(folder / "curves.csv", CURVE_COLUMNS),
+            finals=_table(folder / "finals.csv", FINAL_COLUMNS),
+            provenance=load_provenance(folder),
+            folder=folder,
+        )
+
+    def arm(self, name: str) -> pd.DataFrame:
+        """The final results of one arm, a line a run."""
+        return self.finals[self.finals["arm"] == name]
+
+
+def load_provenance(folder: Path) -> dict[str, Any]:
+    path = folder / "provenance.json"
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Run `make reproduce FIGURE={folder.name}` to make it.")
+    return json.loads(path.read_text())
+
+
+def _table(path: Path, columns: list[str]) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Run `make reproduce FIGURE={path.parent.name}` to make it.")
+    frame = pd.read_csv(path)
+    if list(frame.columns) != columns:
+        raise UserError(
+            f"{path} has the columns {list(frame.columns)}, not {columns}. Run `make reproduce "
+            f"FIGURE={path.parent.name}` to make it anew."
+        )
+    return frame
+
+
+def paper_curves(panel: str) -> pd.DataFrame:
+    """The printed curves of a panel ("1L", "1R", "2a", "2b", "3"), digitised: columns curve, epoch, training_cost.
+
+    ``epoch`` is the paper's x. It draws the cost of the first pass at x = 0, so our row e lies at x = e - 1.
+    """
+    printed = pd.read_csv(PRINTED, dtype={"figure": str})
+    return printed[printed["figure"] == panel].drop(columns="figure").reset_index(drop=True)
+
+
+def summary(curves: pd.DataFrame, column: str, *, arm: str) -> pd.DataFrame:
+    """Mean over seeds with its 95 % bootstrap interval: columns curve, epoch, mean, low, high, n.
+
+    Epochs that some seed did not reach, because it diverged, are left out: a mean over the survivors would flatter.
+    """
+    chosen = curves[(curves["arm"] == arm) & curves[column].notna()]
+    parts = []
+    for curve, group in chosen.groupby("curve", sort=False):
+        table = group.pivot(index="epoch", columns="seed", values=column).dropna()
+        if len(table):
+            low, high = bootstrap_interval(table.to_numpy())
+            values = {"mean": table.mean(axis=1).to_numpy(), "low": low, "high": high, "n": table.shape[1]}
+            parts.append(pd.DataFrame({"curve": curve, "epoch": table.index, **values}))
+    empty = pd.DataFrame({name: np.empty(0) for name in ("curve", "epoch", "mean", "low", "high", "n")})
+    return pd.concat(parts, ignore_index=True) if parts else empty
