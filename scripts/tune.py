@@ -60,7 +60,7 @@ def tune(trials: Trials) -> None:
         why = [
             f"Chosen by the protocol: lowest training cost, {mean:.4f} (mean of the last 5 epochs and of the seeds "
             f"{', '.join(map(str, TUNING_SEEDS))}),",
-            f"of {budget} trials at {trials.epochs} epochs. The trials: results/reference/{trials.folder.name}/tuning.csv",
+            f"of {budget} trials at {trials.epochs} epochs, all in results/reference/{trials.folder.name}/tuning.csv",
         ]
         labels = {"tuned_at": trials.epochs, "on_grid_edge": edge}
         write_settings(

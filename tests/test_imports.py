@@ -16,7 +16,7 @@ LAYERS = (
     {"optimizers", "models", "data", "schedules", "staging", "compilation"},
     {"population", "training", "records", "settings", "protocol"},
     {"run", "matching", "analysis"},
-    {"tracking", "progress", "workers"},
+    {"tracking", "progress", "workers", "properties"},
     {"sweep"},
     {"app"},
     {"search"},

@@ -56,13 +56,11 @@ def test_members_staged_together_follow_the_rule_each_with_its_own_numbers(optim
     values = numbers(optimizer, flags)
     members = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     t = torch.arange(1, 101, dtype=torch.float64)
+    theta = torch.zeros(3, 1, 5, dtype=torch.float64)
     segment = Segment(
-        [Member(optimizer, {**settings, **dict(flags)}, inverse_sqrt_step, 0.0) for settings in members],
-        0,
-        (1, 5),
-        torch.float64,
+        [Member(optimizer, {**settings, **dict(flags)}, inverse_sqrt_step, 0.0) for settings in members], theta
     )
-    together = [torch.zeros(3, 1, 5, dtype=torch.float64), *segment.state]
+    together = [theta, *segment.state]
     alone = [[torch.zeros(1, 5, dtype=torch.float64) for _ in together] for _ in members]
     for step, (g, coefficients) in enumerate(zip(gradients(100, 3, 1, 5), segment.coefficients(t, 1), strict=True), 1):
         together = segment.staged.elementwise(together[0], g, *together[1:], *coefficients)
@@ -97,7 +95,7 @@ class Decayed(RuleOptimizer):
 
 def test_float32_coefficients_are_formed_in_float64_and_rounded_once():
     beta2, steps = 0.9999, range(1, 41)
-    segment = Segment([Member(Decayed, Decayed.settings(beta2=beta2), constant, 0.0)], 0, (1, 1), torch.float32)
+    segment = Segment([Member(Decayed, Decayed.settings(beta2=beta2), constant, 0.0)], torch.zeros(1, 1, 1))
     coefficients = segment.coefficients(torch.tensor(steps, dtype=torch.float64), 1)
     for t, step in zip(steps, coefficients, strict=True):
         assert step.dtype is torch.float32 and step.shape == (2, 1, 1, 1)

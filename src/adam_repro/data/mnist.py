@@ -73,13 +73,13 @@ def load(root: str | Path, *, stand_in: str = "allow") -> Dataset:
 
 
 def read(folder: Path) -> Dataset:
-    """The four raw files of ``folder``, checked: md5, IDX header, shape, class counts. UserError names what is wrong."""
+    """The four raw files of ``folder``, checked: md5, header, shape, class counts. UserError names what is wrong."""
     for name, md5 in FILES.items():
         found = hashlib.md5((folder / name).read_bytes()).hexdigest()
         if found != md5:
             raise UserError(
-                f"{folder / name} is not MNIST's: its md5 is {found} ({(folder / name).stat().st_size} bytes), not {md5}. "
-                "It may be truncated. Delete it with the others of its folder and run `make data`."
+                f"{folder / name} is not MNIST's: its md5 is {found}, not {md5}, and it has "
+                f"{(folder / name).stat().st_size} bytes. Delete the folder and run `make data`."
             )
     tensors = []
     for part, n in (("train", 60_000), ("t10k", 10_000)):

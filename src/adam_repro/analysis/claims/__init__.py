@@ -1,0 +1,123 @@
+"""The claims ledger: what the paper says, what we measured, the verdict.
+
+A claim is one function with one id. It looks at the data and returns what is to be decided: ``Better``, ``Equal``, or
+a ``Finding`` where arithmetic decides. Margins stand beside the function and were written before any run. ``decide``
+holds all comparisons of a figure to one family error (Holm) and makes the rows.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adam_repro.analysis import statistics
+from adam_repro.analysis.curves import FigureData, load_provenance
+from adam_repro.analysis.measurements import Measurements
+
+COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "n", "scale", "provenance"]
+COLUMNS += ["matched", "note"]
+VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
+SECTIONS = ("section6_1", "properties")
+
+
+@dataclass(frozen=True)
+class Better:
+    """A is better than B by more than the claim's margin, by the paired differences ``d`` = ln(A / B), [seeds]."""
+
+    d: np.ndarray
+    matched: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A equals B within the claim's margin, by the paired differences ``d`` = ln(A / B), [seeds]."""
+
+    d: np.ndarray
+    matched: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What arithmetic decides: ``effect`` is the measured quantity, ``low`` and ``high`` its range over n cases."""
+
+    holds: bool
+    effect: float
+    low: float
+    high: float
+    n: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper in our words, how it is examined, and the margin that was fixed beforehand."""
+
+    id: str
+    section: str
+    figure: str
+    statement: str
+    margin: float
+    examine: Callable[[Any], Better | Equal | Finding]
+
+
+LEDGER: dict[str, Claim] = {}
+
+
+def claim(id: str, *, section: str, figure: str, statement: str, margin: float) -> Callable:
+    """Enter the decorated function into the ledger; ValueError for an id that it has already."""
+
+    def enter(examine: Callable) -> Callable:
+        if id in LEDGER:
+            raise ValueError(f"claim {id} is in the ledger already: {LEDGER[id].statement}")
+        LEDGER[id] = Claim(id, section, figure, statement, margin, examine)
+        return examine
+
+    return enter
+
+
+def decide(folder: Path) -> pd.DataFrame:
+    """The verdicts (``COLUMNS``) on the claims that the figure in ``folder`` bears on; empty where there are none."""
+    provenance = load_provenance(folder)
+    claims = [claim for claim in LEDGER.values() if claim.figure == provenance["figure"]]
+    if not claims:
+        return pd.DataFrame(columns=COLUMNS)
+    data = Measurements.load(folder) if provenance["provenance"] == "synthetic" else FigureData.load(folder)
+    examined = [(claim, claim.examine(data)) for claim in claims]
+    family = {claim.id: statistics.p_better(x.d, claim.margin) for claim, x in examined if isinstance(x, Better)}
+    levels = dict(zip(family, statistics.holm_levels(list(family.values())), strict=True))
+    rows = [_row(claim, examination, levels.get(claim.id), provenance) for claim, examination in examined]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(claim: Claim, found: Better | Equal | Finding, level: float | None, provenance: dict[str, Any]) -> list:
+    matched = "" if isinstance(found, Finding) else found.matched
+    match found:
+        case Finding(holds, effect, low, high, n, note):
+            verdict, numbers = "supported" if holds else "contradicted", (effect, low, high, n)
+        case Better(d, _, note):
+            verdict, numbers, note = _tested(statistics.better(d, claim.margin, level=level or 0.0), note)
+        case Equal(d, _, note):
+            verdict, numbers, note = _tested(statistics.equal(d, claim.margin), note)
+    if provenance["provenance"] == "stand-in":
+        verdict, note = "not testable", "stand-in data decide nothing about the paper"
+    row = [claim.id, claim.section, claim.statement, verdict, *numbers, provenance["scale"], provenance["provenance"]]
+    return [*row, matched, note]
+
+
+def _tested(result: statistics.Comparison, note: str) -> tuple[str, tuple, str]:
+    p = f"sign-flip p = {result.p:.2g}" if math.isfinite(result.p) else ""
+    notes = "; ".join(part for part in (result.note, p, note) if part)
+    return result.verdict, astuple(result)[:4], notes
+
+
+for name in SECTIONS:
+    importlib.import_module(f"{__name__}.{name}")
