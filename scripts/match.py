@@ -69,8 +69,8 @@ def measure(trials: Trials, asked: list, printed: dict) -> list[dict]:
     """A row for each (curve, settings) and reading of the plotted cost."""
     rows = []
     for (curve, settings), found in zip(asked, trials.run(asked, TUNING_SEEDS), strict=True):
-        finals = [final_costs(record)["train_cost"] for record in found]
-        finished = all(cost is not None for cost in finals)
+        finals = [cost for record in found if (cost := final_costs(record)["train_cost"]) is not None]
+        finished = len(finals) == len(found)
         for what in PLOTTED:
             gap = distance(plotted([record.curve for record in found], what), printed[curve]) if finished else math.inf
             cost = sum(finals) / len(finals) if finished else None

@@ -35,7 +35,7 @@ class Trials:
         self.epochs: int = base.scale.max_epochs or base.epochs
         self.folder = Path(base.results) / base.scale.name / figure
         self.arm = arm
-        self.search = {
+        self.search: dict[str, Any] = {
             curve: OmegaConf.to_container(self._config(curve, "constant").optimizer.search) for curve in self.curves
         }
 
