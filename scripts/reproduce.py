@@ -61,7 +61,7 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
             command = f"make reproduce SCALE={scale} FIGURE={figure}"
             gather(folder, results, figure=figure, scale=scale, command=command)
         report.build(folder)
-    report.show_verdicts(results / scale)
+    report.show_verdicts(results / scale, PROJECT_ROOT / "results" / "reference")
     return status
 
 

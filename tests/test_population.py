@@ -164,6 +164,11 @@ def test_a_compiled_population_equals_an_uncompiled_one(compiler, data):
     torch.testing.assert_close(results(population(members), data, epochs=4), expected, equal_nan=True)
 
 
+def test_compiled_code_is_never_taken_for_that_of_another_kind_of_processor(compiler, data):
+    list(train(population([member(Adam)]), data, seed=0, epochs=1, batch_size=8, evaluate_at=None))
+    assert torch.compiler.config.cache_key_tag == torch.backends.cpu.get_cpu_capability()
+
+
 def test_without_a_compiler_the_same_function_runs_uncompiled_and_says_so_once(compiler, caplog):
     @compiled
     def doubled(x):

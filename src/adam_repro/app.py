@@ -38,7 +38,7 @@ def app(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[
 
         @functools.wraps(run)
         def command() -> None:
-            sys.argv = ["plan=true" if argument == "--dry-run" else argument for argument in sys.argv]
+            sys.argv[1:] = _as_hydra_wants(sys.argv[1:])
             sys.path.append(os.getcwd())  # where a user's own optimizer lies
             settle_process()
             with shown_kindly():
@@ -96,6 +96,12 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
             sys.exit(1)
 
 
+def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
+    """--dry-run is plan=true, and -m comes first: Hydra knows no overrides on both sides of it."""
+    renamed = ["plan=true" if argument == "--dry-run" else argument for argument in arguments]
+    return sorted(renamed, key=lambda argument: argument not in ("-m", "--multirun"))
+
+
 def _message(error: BaseException) -> str | None:
     """What to tell the user, or None for an error that is ours."""
     chain = [error]
@@ -120,7 +126,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _print_row(jobs: list[Job], row: Row) -> None:
     (job,) = jobs
-    cost = "" if row.epoch == 0 else f"train cost {row.train_cost.item():.4f}   "
-    tested = f"test loss {row.test_loss.item():.4f}   test accuracy {row.test_accuracy.item():.4f}"
-    end = f"   diverged at step {row.diverged_step.item()}" if row.diverged_step.item() else ""
-    print(f"epoch {row.epoch:>3}/{job.config['epochs']}   {cost}{tested}{end}", flush=True)
+    shown = {"train cost": row.train_cost, "test loss": row.test_loss, "test accuracy": row.test_accuracy}
+    costs = [f"{name} {value.item():.4f}" for name, value in shown.items() if not value.isnan()]
+    end = [f"diverged at step {row.diverged_step.item()}"] if row.diverged_step.item() else []
+    print("   ".join([f"epoch {row.epoch:>3}/{job.config['epochs']}", *costs, *end]), flush=True)

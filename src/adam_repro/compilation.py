@@ -22,6 +22,8 @@ def compiled(function: Callable) -> Callable:
         nonlocal chosen
         if chosen is None:  # not before the first call: the import of the compiler takes longer than a short run
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+            # torch's cache on disk takes code made for one vector width for code of another: it then writes past buffers
+            torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()
             chosen = torch.compile(function)
         try:
             return chosen(*args)

@@ -19,6 +19,7 @@ from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
 ROW_BYTES, RUN_BYTES = 400, 12_000  # an epoch and a run, in the record and in W&B's file
+MOST_MEMBERS = 72  # above, the state of a population leaves the caches and a member's step takes longer (`make bench`)
 OVERHEAD_MEMBERS = 4  # a step of a population costs about as much as this many members more (measured by `make bench`)
 
 
@@ -69,6 +70,7 @@ def _rule(job: Job) -> str:
 
 
 def _cut(group: list[Job], parts: int) -> list[list[Job]]:
+    parts = max(parts, math.ceil(len(group) / MOST_MEMBERS))
     size = math.ceil(len(group) / parts)
     return [group[start : start + size] for start in range(0, len(group), size)]
 

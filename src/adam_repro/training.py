@@ -61,7 +61,7 @@ def train(
 
     ``train_cost`` is the mean over the pass's examples of the minibatch cost as the optimizer saw it, which is what
     the paper plots; the last, shorter minibatch counts by its examples. ``evaluate_at`` lists the epochs with clean
-    evaluations (None: all of them; the last is always among them); elsewhere those columns are NaN.
+    evaluations (None: all of them; the last is always among them); elsewhere their columns are NaN.
     """
     n = len(data.train_y)
     clean = fixed_subset(n, CLEAN_EXAMPLES)
@@ -71,15 +71,12 @@ def train(
 
     def row(epoch: int, train_cost: Tensor, began: float) -> Row:
         trained = time.perf_counter()
-        nothing = torch.full((learner.size,), math.nan, dtype=torch.float64)
-        results = (nothing, nothing, nothing, nothing)
+        train_loss = test_loss = test_accuracy = torch.full((learner.size,), math.nan, dtype=torch.float64)
         if evaluate_at is None or epoch in evaluate_at or epoch == epochs:
-            results = (
-                learner.evaluate(clean_x, clean_y)[0],
-                learner.penalty(),
-                *learner.evaluate(data.test_x, data.test_y),
-            )
-        return Row(epoch, train_cost, *results, diverged.clone(), trained - began, time.perf_counter() - trained)
+            train_loss, _ = learner.evaluate(clean_x, clean_y)
+            test_loss, test_accuracy = learner.evaluate(data.test_x, data.test_y)
+        results = (train_cost, train_loss, learner.penalty(), test_loss, test_accuracy)
+        return Row(epoch, *results, diverged.clone(), trained - began, time.perf_counter() - trained)
 
     yield row(0, torch.full((learner.size,), math.nan, dtype=torch.float64), time.perf_counter())
     for epoch in range(1, epochs + 1):

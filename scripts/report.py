@@ -1,0 +1,35 @@
+"""Rebuild figures and verdicts from the files that `make reproduce` wrote: `make report SCALE=quick`.
+
+`make report SCALE=reference` rebuilds them from the committed files, and the tables of the README. It is the only
+scale whose figures, verdicts and tables are tracked.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from adam_repro.analysis import report
+from adam_repro.app import shown_kindly
+from adam_repro.errors import UserError
+from adam_repro.surroundings import PROJECT_ROOT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", default="quick", help="smoke, quick, paper or reference")
+    scale = parser.parse_args().scale
+    reference = PROJECT_ROOT / "results" / "reference"
+    folder = PROJECT_ROOT / "results" / scale
+    with shown_kindly():
+        folders = report.built(folder)
+        if not folders:
+            raise UserError(f"{folder} holds no results. Run `make reproduce SCALE={scale}` first.")
+        for figure in folders:
+            report.build(figure)
+        if scale == "reference":
+            report.update_readme(PROJECT_ROOT / "README.md", reference)
+        report.show_verdicts(folder, reference)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Draws the paper's figures. A panel takes Axes and returns nothing; a figure lays panels out.
+
+Every optimizer has one colour, one dash pattern and one marker everywhere, told apart without colour too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adam_repro.analysis.curves import FigureData, paper_curves, summary
+from adam_repro.analysis.statistics import bootstrap_interval
+
+STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
+    "Adam": {"color": "#000000", "linestyle": "-", "marker": "o"},
+    "SGDNesterov": {"color": "#0072b2", "linestyle": (0, (6, 2)), "marker": "s"},
+    "AdaGrad": {"color": "#d55e00", "linestyle": (0, (1, 1.2)), "marker": "^"},
+    "RMSProp": {"color": "#009e73", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "D"},
+    "AdaDelta": {"color": "#cc79a7", "linestyle": (0, (3, 1, 1, 1, 1, 1)), "marker": "v"},
+    "AdaMax": {"color": "#e69f00", "linestyle": (0, (8, 3)), "marker": "P"},
+    "SFO": {"color": "#56b4e9", "linestyle": (0, (2, 2)), "marker": "X"},
+}
+SCHEDULES = {
+    "constant": "",
+    "inverse_sqrt_step": "/√t",
+    "inverse_sqrt_epoch": "/√epoch",
+}
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "adam-repro",
+    "svg.fonttype": "path",
+}
+
+FIGURES: dict[str, Callable[[FigureData], Figure]] = {}
+
+
+def figure(name: str) -> Callable:
+    """Register the function that draws the figure of that name."""
+
+    def enter(draw: Callable[[FigureData], Figure]) -> Callable[[FigureData], Figure]:
+        FIGURES[name] = draw
+        return draw
+
+    return enter
+
+
+def save(data: FigureData) -> list[Path]:
+    """Draw the figure of ``data`` and write figure.svg and figure.png beside it: equal data, equal bytes."""
+    with matplotlib.rc_context(RC):
+        drawn = FIGURES[data.provenance["figure"]](data)
+        paths = [data.folder / "figure.svg", data.folder / "figure.png"]
+        drawn.savefig(paths[0], metadata={"Date": None, "Creator": None})
+        drawn.savefig(paths[1], dpi=150, metadata={"Software": None})
+    return paths
+
+
+@figure("fig1_mnist")
+def fig1_mnist(data: FigureData) -> Figure:
+    """Figure 1, left: the tuned arm large, the other arms and the sensitivity to the learning rate beside it."""
+    drawn = Figure(figsize=(9, 6.4), layout="constrained")
+    drawn.get_layout_engine().set(h_pad=0.06, w_pad=0.06, rect=(0, 0.1, 1, 0.9))
+    panels = drawn.subplot_mosaic([["tuned", "tuned", "matched"], ["tuned", "tuned", "default"], ["grid"] * 3],
+                                  height_ratios=[1, 1, 1.05])  # fmt: skip
+    limits = {"xlim": (-0.7, 45.7), "ylim": (0.2, 0.7)}
+    training_cost(panels["tuned"], data, arm="tuned", panel="1L", **limits)
+    panels["tuned"].set_title("Tuned by the protocol: decides the claims")
+    training_cost(panels["matched"], data, arm="matched", panel="1L", small=True, **limits)
+    panels["matched"].set_title("Matched to the printed curves")
+    training_cost(panels["default"], data, arm="default", panel=None, small=True, **limits)
+    panels["default"].set_title("Default settings")
+    panels["matched"].set_xlabel("")
+    sensitivity(panels["grid"], data)
+    panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
+    caption(drawn, data, "Figure 1, left: logistic regression on MNIST")
+    if data.provenance["provenance"] == "stand-in":
+        for name in ("tuned", "matched", "default", "grid"):
+            stamp(panels[name])
+    return drawn
+
+
+def training_cost(
+    axes: Axes, data: FigureData, *, arm: str, panel: str | None, xlim: tuple, ylim: tuple, small: bool = False
+) -> None:
+    """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``."""
+    curves = summary(data.curves, "train_cost", arm=arm)
+    real = data.provenance["provenance"] == "real"
+    printed = paper_curves(panel) if panel is not None and real else None
+    if printed is not None:
+        _printed(axes, printed)
+    last = max(curves["epoch"].max() - 1, 1) if len(curves) else 1
+    for name, rows in curves.groupby("curve", sort=False):
+        style, label = STYLES[name], _label(data, arm, name, short=small)
+        rows = rows[rows["epoch"] > 0]
+        extra = panel is not None and name not in set(paper_curves(panel)["curve"])
+        width = (1.0 if extra else 2.0) * (0.75 if small else 1)
+        x = rows["epoch"] - 1
+        axes.plot(x, rows["mean"], linewidth=width, label=label + (" *" if extra else ""), zorder=3,
+                  markevery=(0.0, 0.16), markersize=3.5 if small else 5, **style)  # fmt: skip
+        axes.fill_between(x, rows["low"], rows["high"], color=style["color"], alpha=0.2, linewidth=0, zorder=2)
+    if not len(curves):
+        missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
+        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
+    axes.set_xlim(*((-0.7, last + 0.7) if last < xlim[1] - 1 else xlim))
+    axes.set_ylim(*_limits(curves, ylim))
+    axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
+    axes.set_ylabel("training cost, nats")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right", handlelength=3.2, fontsize=7 if small else None, labelspacing=0.3)
+
+
+def sensitivity(axes: Axes, data: FigureData) -> None:
+    """Final training cost of the grid against lr: mean over seeds with its 95 % interval; x at the top: diverged."""
+    grid = data.arm("grid")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for name, rows in grid.groupby("curve", sort=False):
+        table = rows.pivot(index="lr", columns="seed", values="train_cost")
+        whole = table.dropna()
+        lost = table.index[table.isna().any(axis=1)]
+        style = STYLES[name]
+        if len(whole):
+            low, high = bootstrap_interval(whole.to_numpy())
+            axes.plot(whole.index, whole.mean(axis=1), label=f"{name}, n = {whole.shape[1]}", markersize=5, **style)
+            axes.fill_between(whole.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        axes.plot(lost, np.full(len(lost), 0.97), "x", color=style["color"], transform=axes.get_xaxis_transform())
+    if grid.empty:
+        missing = f"no grid here: make reproduce FIGURE={data.provenance['figure']}"
+        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
+        return
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("final cost, nats")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    axes.legend(loc="upper center", ncols=4, handlelength=3.2)
+
+
+def caption(drawn: Figure, data: FigureData, title: str) -> None:
+    """What the figure shows and where it comes from, below it."""
+    facts = data.provenance
+    seeds = len(data.arm("tuned")["seed"].unique())
+    rate = facts["dataset"]["name"] if facts["provenance"] == "real" else "STAND-IN DATA (scikit-learn's digits)"
+    text = (
+        f"{title}. {rate}, {facts['dataset']['train_examples']:,} training examples; {facts['epochs']} passes, "
+        f"minibatches of {facts['batch_size']}, L2 {facts['l2']:g}; mean over {seeds} seeds with 95 % bootstrap "
+        f"intervals; scale {facts['scale']}."
+    )
+    if facts["tuned_at"] != facts["epochs"]:
+        text += f" Tuned at {facts['tuned_at']} passes."
+    if facts["provenance"] == "real":
+        text += " Faint: the paper's printed curves, digitised."
+    text += " * not in the paper's panel. Training cost: mean over a pass of the minibatch costs, without the penalty."
+    drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
+
+
+def stamp(axes: Axes) -> None:
+    """Says across a panel that its data stand in for the paper's."""
+    axes.text(0.5, 0.5, "stand-in data", transform=axes.transAxes, ha="center", va="center", rotation=18,
+              fontsize=22, color="#b00000", alpha=0.28, zorder=5, weight="bold")  # fmt: skip
+
+
+def _printed(axes: Axes, printed: pd.DataFrame) -> None:
+    for name, points in printed.groupby("curve", sort=False):
+        color = STYLES[name]["color"]
+        axes.plot(points["epoch"], points["training_cost"], color=color, linewidth=5, alpha=0.18, zorder=1,
+                  solid_capstyle="butt")  # fmt: skip
+        visible = points[(points["epoch"] <= 45) & (points["training_cost"] <= 0.69)]
+        end = (visible["epoch"].iloc[-1], visible["training_cost"].iloc[-1])
+        axes.annotate(f"printed: {name}", end, xytext=(0, 5), textcoords="offset points", ha="right", fontsize=7,
+                      color=color, alpha=0.75)  # fmt: skip
+
+
+def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
+    """Name, learning rate with its schedule, momentum, number of seeds."""
+    runs = data.arm(arm)
+    runs = runs[runs["curve"] == curve]
+    setting = runs.iloc[0]
+    momentum = json.loads(setting["hyper"]).get("momentum")
+    parts = [f"{curve}", f"lr {setting['lr']:g}{SCHEDULES[setting['schedule']]}"]
+    if momentum:
+        parts.append(f"μ {momentum:g}" if short else f"momentum {momentum:g}")
+    if arm == "matched":
+        parts.append(f"L2 {setting['l2']:g}")
+    lost = int((runs["status"] == "diverged").sum())
+    parts.append(f"n = {len(runs)}" + (f", {lost} diverged" if lost else ""))
+    return ", ".join(parts)
+
+
+def _limits(curves: pd.DataFrame, wanted: tuple[float, float]) -> tuple[float, float]:
+    """The paper's range of y, opened where the ends of our curves would lie outside."""
+    if not len(curves):
+        return wanted
+    ends = curves[curves["epoch"] == curves["epoch"].max()]["mean"]
+    start = curves[curves["epoch"] == 1]["mean"]
+    low = min(wanted[0], math.floor(ends.min() * 20) / 20)
+    high = max(wanted[1], math.ceil(ends.max() * 10.5) / 10) if ends.max() > wanted[1] else wanted[1]
+    return low, max(high, start.min() * 1.05)

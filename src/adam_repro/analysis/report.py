@@ -1,0 +1,119 @@
+"""What a reader sees at the end: verdicts in the terminal, figures beside their data, the tables of the README."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adam_repro.analysis import claims, figures
+from adam_repro.analysis.curves import FigureData, load_provenance
+from adam_repro.errors import UserError
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+COLOURS = {"supported": "green", "contradicted": "red"}
+WIDTH_WHERE_PIPED = 150
+
+
+def build(folder: Path) -> None:
+    """Draw the figure whose data lie in ``folder`` (where it has one) and decide its claims into ``verdicts.csv``."""
+    if load_provenance(folder)["figure"] in figures.FIGURES:
+        figures.save(FigureData.load(folder))
+    _write_csv(folder / "verdicts.csv", claims.decide(folder))
+
+
+def built(results: Path) -> list[Path]:
+    """The folders of one scale (or of the reference) that hold the data of a figure, by name."""
+    return sorted(path.parent for path in results.glob("*/provenance.json"))
+
+
+def gather_verdicts(results: Path) -> pd.DataFrame:
+    """The verdicts of all folders below ``results`` in the order of the ledger; written to its verdicts.csv too."""
+    found = [pd.read_csv(path) for folder in built(results) if (path := folder / "verdicts.csv").is_file()]
+    if not found:
+        return pd.DataFrame(columns=claims.COLUMNS)
+    order = {id: place for place, id in enumerate(claims.LEDGER)}
+    joined = pd.concat(found, ignore_index=True).sort_values("claim", key=lambda ids: ids.map(order), kind="stable")
+    _write_csv(results / "verdicts.csv", joined)
+    return joined.fillna({"matched": "", "note": ""})
+
+
+def show_verdicts(results: Path, reference: Path, *, console: Console | None = None) -> None:
+    """Print the verdicts of ``results`` (one scale) beside those of ``reference``, and where figures and tables are."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=WIDTH_WHERE_PIPED)
+    ours = gather_verdicts(results)
+    if ours.empty:
+        console.print("No claims were decided.")
+        return
+    recorded = pd.concat([pd.read_csv(path) for path in sorted(reference.glob("*/verdicts.csv"))] or [ours.head(0)])
+    theirs = {row["claim"]: row for row in recorded.to_dict("records")}
+    table = Table(title="Verdicts", title_justify="left", show_lines=True)
+    for heading in ("claim", "the paper says", "this run", "effect and interval", "reference"):
+        table.add_column(heading, no_wrap=heading == "claim")
+    for row in ours.to_dict("records"):
+        verdict = Text(row["verdict"], style=COLOURS.get(row["verdict"], ""))
+        recorded_row = theirs.get(row["claim"])
+        beside = f"{recorded_row['verdict']}, {effect(recorded_row)}" if recorded_row else "none yet"
+        table.add_row(row["claim"], f"{row['statement']} (§{row['section']})", verdict, effect(row), beside)
+    console.print(table)
+    scales, data = (", ".join(sorted(set(ours[column]))) for column in ("scale", "provenance"))
+    console.print(f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [95 % interval, 90 % where "
+                  "equality is asked]; n counts seeds.", highlight=False)  # fmt: skip
+    console.print(f"Verdicts with their notes: {results / 'verdicts.csv'}", highlight=False, soft_wrap=True)
+    for path in sorted(results.glob("*/figure.png")):
+        console.print(f"Figure: {path}", highlight=False, soft_wrap=True)
+
+
+def effect(row: dict[str, Any]) -> str:
+    """An effect with its interval and n in words that fit a table: ``0.934 [0.931, 0.937], n = 10``."""
+    if math.isnan(row["effect"]):
+        return f"n = {row['n']}"
+    interval = "" if math.isnan(row["low"]) else f" [{_short(row['low'])}, {_short(row['high'])}]"
+    return f"{_short(row['effect'])}{interval}, n = {row['n']}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.3f}" if 1e-3 <= abs(number) < 1e4 else f"{number:.1e}" if number else "0"
+
+
+def update_readme(readme: Path, reference: Path) -> None:
+    """Write the tables of the README, between their markers, from the committed reference."""
+    verdicts = gather_verdicts(reference).to_dict("records")
+    text = _between_markers(readme, "verdicts", _rendered("readme_verdicts.md.j2", verdicts=verdicts, effect=effect))
+    readme.write_text(text)
+    measured = reference / "bench.json"
+    if measured.is_file():
+        table = _rendered("readme_speed.md.j2", bench=json.loads(measured.read_text()))
+        readme.write_text(_between_markers(readme, "speed", table))
+
+
+def _between_markers(readme: Path, name: str, table: str) -> str:
+    text = readme.read_text()
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise UserError(f"{readme} must have the lines {begin.strip()} and {end} once each: its table goes there.")
+    before, rest = text.split(begin)
+    return before + begin + table + end + rest.split(end)[1]
+
+
+def _rendered(template: str, **values: Any) -> str:
+    return TEMPLATES.get_template(template).render(**values)
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    path.write_text(frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
