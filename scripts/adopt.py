@@ -1,7 +1,7 @@
-"""Make the results of a paper-scale figure the project's own: `make adopt FIGURE=fig1_mnist`.
+"""Make results at the paper's scale the committed reference: `make adopt FIGURE=fig1_mnist`.
 
-Copies results/paper/<figure>/ to results/reference/<figure>/, and its tuned/ and matched/ settings to configs/.
-Nothing else that a user runs changes tracked files, apart from `make report SCALE=reference`.
+Copies what a reader can check from results/paper/<figure>/ to results/reference/<figure>/, and the chosen settings to
+configs/tuned and configs/matched. `make report SCALE=reference` then draws and decides from the copies.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from pathlib import Path
 
 from adam_repro.app import CONFIGS, shown_kindly
 from adam_repro.errors import UserError
+from adam_repro.search import chosen_figures
 from adam_repro.surroundings import PROJECT_ROOT
 
-RECORDS = ("curves.csv", "finals.csv", "measurements.csv", "provenance.json")
-SEARCHES = ("tuning.csv", "matching.csv")
+RESULTS = ["curves.csv", "finals.csv", "measurements.csv", "provenance.json", "tuning.csv", "matching.csv"]
+RESULTS += ["bench.json"]
 SETTINGS = ("tuned", "matched")
+OTHERS = ("properties", "bench")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True)
-    figure = parser.parse_args().figure
+    parser.add_argument("--figure", default="all", help="all, or names separated by commas")
+    given = parser.parse_args()
     with shown_kindly():
-        adopted = adopt(PROJECT_ROOT / "results" / "paper" / figure, figure)
-        print("\n".join(str(path.relative_to(PROJECT_ROOT)) for path in adopted))
+        for figure in chosen_figures(given.figure, others=OTHERS):
+            for path in adopt(PROJECT_ROOT / "results" / "paper" / figure, figure):
+                print(path.relative_to(PROJECT_ROOT))
 
 
 def adopt(folder: Path, figure: str) -> list[Path]:
@@ -39,7 +42,7 @@ def adopt(folder: Path, figure: str) -> list[Path]:
             f"{folder} was made from stand-in data, which are no reference. Get the real data by `make data`."
         )
     reference = PROJECT_ROOT / "results" / "reference" / figure
-    copies = {folder / name: reference / name for name in (*RECORDS, *SEARCHES)}
+    copies = {folder / name: reference / name for name in RESULTS}
     for kind in SETTINGS:
         copies |= {path: CONFIGS / kind / figure / path.name for path in sorted((folder / kind).glob("*.yaml"))}
     copies = {source: target for source, target in copies.items() if source.exists()}

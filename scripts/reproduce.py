@@ -15,7 +15,7 @@ from adam_repro.analysis import report
 from adam_repro.analysis.gather import gather
 from adam_repro.app import CONFIGS, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.search import experiment_of, figures
+from adam_repro.search import chosen_figures, experiment_of
 from adam_repro.surroundings import PROJECT_ROOT
 
 MEASURED = ("properties",)  # experiments that write their own measurements and train no runs
@@ -30,16 +30,8 @@ def main() -> None:
     given = parser.parse_args()
     with shown_kindly():
         overrides = [f"results={given.results.absolute()}", *given.overrides]
-        sys.exit(reproduce(given.scale, chosen_figures(given.figure), results=given.results, overrides=overrides))
-
-
-def chosen_figures(names: str) -> list[str]:
-    known = [*figures(), *MEASURED]
-    chosen = known if names == "all" else names.split(",")
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise UserError(f"FIGURE={','.join(unknown)} is not known. Give all, or some of {', '.join(known)}.")
-    return chosen
+        chosen = chosen_figures(given.figure, others=MEASURED)
+        sys.exit(reproduce(given.scale, chosen, results=given.results, overrides=overrides))
 
 
 def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[str]) -> int:

@@ -22,7 +22,7 @@ def compiled(function: Callable) -> Callable:
         nonlocal chosen
         if chosen is None:  # not before the first call: the import of the compiler takes longer than a short run
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-            # torch's cache on disk takes code made for one vector width for code of another: it then writes past buffers
+            # or torch's cache on disk serves code made for narrower vectors, which then writes past the end of buffers
             torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()
             chosen = torch.compile(function)
         try:

@@ -83,6 +83,16 @@ def figures() -> list[str]:
     return sorted(path.stem for path in (CONFIGS / "figure").glob("*.yaml"))
 
 
+def chosen_figures(names: str, *, others: Sequence[str] = ()) -> list[str]:
+    """The figures that FIGURE names: "all", or names separated by commas; ``others`` are names known beside them."""
+    known = [*figures(), *others]
+    chosen = known if names == "all" else names.split(",")
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise UserError(f"FIGURE={','.join(unknown)} is not known. Give all, or some of {', '.join(known)}.")
+    return chosen
+
+
 def write_settings(
     path: Path, *, curve: str, settings: Mapping[str, Any], labels: Mapping[str, Any], why: Sequence[str]
 ) -> None:

@@ -77,37 +77,44 @@ def save(data: FigureData) -> list[Path]:
 
 @figure("fig1_mnist")
 def fig1_mnist(data: FigureData) -> Figure:
-    """Figure 1, left: the tuned arm large, the other arms and the sensitivity to the learning rate beside it."""
-    drawn = Figure(figsize=(9, 6.4), layout="constrained")
-    drawn.get_layout_engine().set(h_pad=0.06, w_pad=0.06, rect=(0, 0.1, 1, 0.9))
-    panels = drawn.subplot_mosaic([["tuned", "tuned", "matched"], ["tuned", "tuned", "default"], ["grid"] * 3],
-                                  height_ratios=[1, 1, 1.05])  # fmt: skip
-    limits = {"xlim": (-0.7, 45.7), "ylim": (0.2, 0.7)}
-    training_cost(panels["tuned"], data, arm="tuned", panel="1L", **limits)
-    panels["tuned"].set_title("Tuned by the protocol: decides the claims")
-    training_cost(panels["matched"], data, arm="matched", panel="1L", small=True, **limits)
+    """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
+    drawn = Figure(figsize=(9, 9.2), layout="constrained")
+    drawn.get_layout_engine().set(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925))
+    layout = [["tuned", "tuned"], ["matched", "default"], ["grid", "grid"]]
+    panels = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
+    xlim, ylim = (-0.7, 45.7), (0.2, 0.7)
+    training_cost(panels["tuned"], data, arm="tuned", panel="1L", xlim=xlim, ylim=ylim)
+    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
+    training_cost(panels["matched"], data, arm="matched", panel="1L", xlim=xlim, ylim=ylim, small=True, legend_top=0.5)
     panels["matched"].set_title("Matched to the printed curves")
-    training_cost(panels["default"], data, arm="default", panel=None, small=True, **limits)
+    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True)
     panels["default"].set_title("Default settings")
-    panels["matched"].set_xlabel("")
     sensitivity(panels["grid"], data)
     panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
     caption(drawn, data, "Figure 1, left: logistic regression on MNIST")
     if data.provenance["provenance"] == "stand-in":
-        for name in ("tuned", "matched", "default", "grid"):
-            stamp(panels[name])
+        for axes in panels.values():
+            stamp(axes)
     return drawn
 
 
 def training_cost(
-    axes: Axes, data: FigureData, *, arm: str, panel: str | None, xlim: tuple, ylim: tuple, small: bool = False
+    axes: Axes,
+    data: FigureData,
+    *,
+    arm: str,
+    panel: str | None,
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+    small: bool = False,
+    legend_top: float = 1.0,
 ) -> None:
     """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``."""
     curves = summary(data.curves, "train_cost", arm=arm)
     real = data.provenance["provenance"] == "real"
     printed = paper_curves(panel) if panel is not None and real else None
     if printed is not None:
-        _printed(axes, printed)
+        _printed(axes, printed, named=not small)
     last = max(curves["epoch"].max() - 1, 1) if len(curves) else 1
     for name, rows in curves.groupby("curve", sort=False):
         style, label = STYLES[name], _label(data, arm, name, short=small)
@@ -126,7 +133,8 @@ def training_cost(
     axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
     axes.set_ylabel("training cost, nats")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper right", handlelength=3.2, fontsize=7 if small else None, labelspacing=0.3)
+        axes.legend(loc="upper right", bbox_to_anchor=(1, legend_top), handlelength=3.2,
+                    fontsize=7.5 if small else None, labelspacing=0.3)  # fmt: skip
 
 
 def sensitivity(axes: Axes, data: FigureData) -> None:
@@ -150,8 +158,11 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
         return
     axes.set_xlabel("learning rate")
     axes.set_ylabel("final cost, nats")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.2)  # room for the legend
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.legend(loc="upper center", ncols=4, handlelength=3.2)
 
 
@@ -159,9 +170,9 @@ def caption(drawn: Figure, data: FigureData, title: str) -> None:
     """What the figure shows and where it comes from, below it."""
     facts = data.provenance
     seeds = len(data.arm("tuned")["seed"].unique())
-    rate = facts["dataset"]["name"] if facts["provenance"] == "real" else "STAND-IN DATA (scikit-learn's digits)"
+    kind = "Real data" if facts["provenance"] == "real" else "STAND-IN DATA (scikit-learn's digits)"
     text = (
-        f"{title}. {rate}, {facts['dataset']['train_examples']:,} training examples; {facts['epochs']} passes, "
+        f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; {facts['epochs']} passes, "
         f"minibatches of {facts['batch_size']}, L2 {facts['l2']:g}; mean over {seeds} seeds with 95 % bootstrap "
         f"intervals; scale {facts['scale']}."
     )
@@ -179,19 +190,20 @@ def stamp(axes: Axes) -> None:
               fontsize=22, color="#b00000", alpha=0.28, zorder=5, weight="bold")  # fmt: skip
 
 
-def _printed(axes: Axes, printed: pd.DataFrame) -> None:
-    for name, points in printed.groupby("curve", sort=False):
-        color = STYLES[name]["color"]
-        axes.plot(points["epoch"], points["training_cost"], color=color, linewidth=5, alpha=0.18, zorder=1,
-                  solid_capstyle="butt")  # fmt: skip
-        visible = points[(points["epoch"] <= 45) & (points["training_cost"] <= 0.69)]
-        end = (visible["epoch"].iloc[-1], visible["training_cost"].iloc[-1])
-        axes.annotate(f"printed: {name}", end, xytext=(0, 5), textcoords="offset points", ha="right", fontsize=7,
-                      color=color, alpha=0.75)  # fmt: skip
+def _printed(axes: Axes, printed: pd.DataFrame, *, named: bool) -> None:
+    """The printed curves, faint and wide, and their names where our lines and the legend leave room."""
+    tables = {name: points.set_index("epoch")["training_cost"] for name, points in printed.groupby("curve", sort=False)}
+    for place, name in enumerate(sorted(tables, key=lambda name: tables[name].iloc[-1])):
+        points, color = tables[name], STYLES[name]["color"]
+        axes.plot(points, color=color, linewidth=5, alpha=0.18, zorder=1, solid_capstyle="butt")
+        if named:
+            x, beside = points.index[points.index <= 6 + 10 * place].max(), (14, -30 if place == 2 else 24)
+            axes.annotate(f"printed: {name}", (x, points[x]), xytext=beside, textcoords="offset points", color=color,
+                          fontsize=8.5, arrowprops={"arrowstyle": "-", "color": color, "alpha": 0.5})  # fmt: skip
 
 
 def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
-    """Name, learning rate with its schedule, momentum, number of seeds."""
+    """Name, learning rate with its schedule, momentum, number of seeds; in full also the final cost."""
     runs = data.arm(arm)
     runs = runs[runs["curve"] == curve]
     setting = runs.iloc[0]
@@ -203,7 +215,8 @@ def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
         parts.append(f"L2 {setting['l2']:g}")
     lost = int((runs["status"] == "diverged").sum())
     parts.append(f"n = {len(runs)}" + (f", {lost} diverged" if lost else ""))
-    return ", ".join(parts)
+    final = "" if lost or short else f": {runs['train_cost'].mean():.4f}"
+    return ", ".join(parts) + final
 
 
 def _limits(curves: pd.DataFrame, wanted: tuple[float, float]) -> tuple[float, float]:

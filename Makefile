@@ -1,0 +1,46 @@
+# Each target sets up .venv first. ARGS hands further Hydra overrides on, such as ARGS="workers=4".
+PYTHON ?= python3
+SCALE ?= quick
+FIGURE ?= all
+ARGS ?=
+RUN := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce report test lint data tune match adopt bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## make .venv and install everything into it (once)
+	@$(PYTHON) scripts/setup.py
+
+reproduce: setup ## train, draw and decide: SCALE=smoke|quick|paper FIGURE=all|fig1_mnist|...
+	@$(RUN) scripts/reproduce.py --scale $(SCALE) --figure $(FIGURE) $(ARGS)
+
+report: setup ## figures and verdicts anew from the files of SCALE; SCALE=reference: the committed ones and the README
+	@$(RUN) scripts/report.py --scale $(SCALE)
+
+test: setup ## the tests
+	@$(RUN) -m pytest $(ARGS)
+
+lint: setup ## style and types
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+
+data: setup ## download and check the data sets
+	@$(RUN) scripts/data.py
+
+tune: setup ## choose a figure's settings by the protocol, on seeds of their own
+	@$(RUN) scripts/tune.py --figure $(FIGURE) $(ARGS)
+
+match: setup ## find the settings that draw a figure's printed curves
+	@$(RUN) scripts/match.py --figure $(FIGURE) $(ARGS)
+
+adopt: setup ## make a figure's paper-scale results and settings the committed reference
+	@$(RUN) scripts/adopt.py --figure $(FIGURE)
+
+bench: setup ## speed against the typical loop, as ratios of one run; ARGS=--grid for the whole grid too
+	@$(RUN) scripts/benchmark.py $(ARGS)
+
+clean: ## remove .venv and caches; data and results stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
