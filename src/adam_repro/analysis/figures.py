@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData, paper_curves, summary
 from adam_repro.analysis.statistics import bootstrap_interval
@@ -35,7 +36,7 @@ SCHEDULES = {
     "inverse_sqrt_step": "/√t",
     "inverse_sqrt_epoch": "/√epoch",
 }
-RC = {
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.spines.top": False,
@@ -78,10 +79,9 @@ def save(data: FigureData) -> list[Path]:
 @figure("fig1_mnist")
 def fig1_mnist(data: FigureData) -> Figure:
     """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
-    drawn = Figure(figsize=(9, 9.2), layout="constrained")
-    drawn.get_layout_engine().set(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925))
-    layout = [["tuned", "tuned"], ["matched", "default"], ["grid", "grid"]]
-    panels = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
+    drawn = Figure(figsize=(9, 9.2), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
+    layout: list[Any] = [["tuned", "tuned"], ["matched", "default"], ["grid", "grid"]]
+    panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
     xlim, ylim = (-0.7, 45.7), (0.2, 0.7)
     training_cost(panels["tuned"], data, arm="tuned", panel="1L", xlim=xlim, ylim=ylim)
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
@@ -158,8 +158,8 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
         return
     axes.set_xlabel("learning rate")
     axes.set_ylabel("final cost, nats")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.2)  # room for the legend
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top * (top / bottom) ** 0.2)  # room for the legend
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
