@@ -86,9 +86,8 @@ def summary(curves: pd.DataFrame, column: str, *, arm: str) -> pd.DataFrame:
 
     Epochs that some seed did not reach, because it diverged, are left out: a mean over the survivors would flatter.
     """
-    chosen = curves[(curves["arm"] == arm) & curves[column].notna()]
     parts = []
-    for curve, group in chosen.groupby("curve", sort=False):
+    for curve, group in curves[curves["arm"] == arm].groupby("curve", sort=False):
         table = group.pivot(index="epoch", columns="seed", values=column).dropna()
         if len(table):
             low, high = bootstrap_interval(table.to_numpy())
