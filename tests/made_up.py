@@ -50,7 +50,9 @@ def write_figure(
     runs = {(arm, curve, 0.1): cost for (arm, curve), cost in finals.items()}
     runs |= {("grid", curve, lr): cost for (curve, lr), cost in (grid or {}).items()}
     for (arm, curve, lr), cost in runs.items():
-        costs = cost if isinstance(cost, list) else [cost * (1 + NOISE[(seed + len(curve)) % 5]) for seed in range(seeds)]
+        costs = (
+            cost if isinstance(cost, list) else [cost * (1 + NOISE[(seed + len(curve)) % 5]) for seed in range(seeds)]
+        )
         for seed, final in enumerate(costs):
             lost = math.isnan(final)
             setting = [arm, curve, lr, "constant", '{"momentum":0.9}' if curve == "SGDNesterov" else "{}", 1e-4, seed]

@@ -116,16 +116,17 @@ def training_cost(
     if printed is not None:
         _printed(axes, printed, named=not small)
     last = max(curves["epoch"].max() - 1, 1) if len(curves) else 1
-    for name, rows in curves.groupby("curve", sort=False):
+    names = data.arm(arm)["curve"].unique()
+    for name in names:
         style, label = STYLES[name], _label(data, arm, name, short=small)
-        rows = rows[rows["epoch"] > 0]
+        rows = curves[curves["curve"] == name]  # none where every seed diverged at once: the legend says so
         extra = panel is not None and name not in set(paper_curves(panel)["curve"])
         width = (1.0 if extra else 2.0) * (0.75 if small else 1)
         x = rows["epoch"] - 1
         axes.plot(x, rows["mean"], linewidth=width, label=label + (" *" if extra else ""), zorder=3,
                   markevery=(0.0, 0.16), markersize=3.5 if small else 5, **style)  # fmt: skip
         axes.fill_between(x, rows["low"], rows["high"], color=style["color"], alpha=0.2, linewidth=0, zorder=2)
-    if not len(curves):
+    if not len(names):
         missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
         axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
     axes.set_xlim(*((-0.7, last + 0.7) if last < xlim[1] - 1 else xlim))

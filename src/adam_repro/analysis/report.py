@@ -26,6 +26,12 @@ TEMPLATES = jinja2.Environment(
 )
 COLOURS = {"supported": "green", "contradicted": "red"}
 WIDTH_WHERE_PIPED = 150
+VARIANTS = {
+    "typical loop": "what most people write: DataLoader, `torch.optim.Adam`, `loss.item()`",
+    "solo": "a single run here, any optimizer",
+    "population": "a population here, three optimizers",
+    "JAX vmap + optax": "JAX, `vmap` and optax, Adam alone",
+}
 
 
 def build(folder: Path) -> None:
@@ -96,9 +102,9 @@ def update_readme(readme: Path, reference: Path) -> None:
     verdicts = gather_verdicts(reference).to_dict("records")
     text = _between_markers(readme, "verdicts", _rendered("readme_verdicts.md.j2", verdicts=verdicts, effect=effect))
     readme.write_text(text)
-    measured = reference / "bench.json"
+    measured = reference / "bench" / "bench.json"
     if measured.is_file():
-        table = _rendered("readme_speed.md.j2", bench=json.loads(measured.read_text()))
+        table = _rendered("readme_speed.md.j2", bench=json.loads(measured.read_text()), names=VARIANTS)
         readme.write_text(_between_markers(readme, "speed", table))
 
 

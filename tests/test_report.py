@@ -1,0 +1,124 @@
+"""Verdicts on the screen, figures beside their data, the README's tables: from files alone."""
+
+import io
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from made_up import write_figure
+from rich.console import Console
+
+from adam_repro.analysis import report
+from adam_repro.errors import UserError
+from adam_repro.surroundings import PROJECT_ROOT
+
+REFERENCE = PROJECT_ROOT / "results" / "reference"
+LIKE_THE_PAPER = {("tuned", "Adam"): 0.25, ("tuned", "SGDNesterov"): 0.25, ("tuned", "AdaGrad"): 0.45}
+NO_DIFFERENCE = {("tuned", "Adam"): 0.25, ("tuned", "SGDNesterov"): 0.25, ("tuned", "AdaGrad"): 0.25}
+
+
+def build(folder, finals=LIKE_THE_PAPER, **more):
+    report.build(write_figure(folder, finals, **more))
+    return folder
+
+
+def shown(results, reference, width=200):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    report.show_verdicts(results, reference, console=console)
+    return console.file.getvalue()
+
+
+def test_building_draws_and_decides(tmp_path):
+    folder = build(tmp_path / "fig1_mnist")
+    assert {path.name for path in folder.iterdir()} >= {"figure.png", "figure.svg", "verdicts.csv"}
+    assert pd.read_csv(folder / "verdicts.csv")["verdict"].tolist() == ["supported"] * 4
+
+
+def test_this_runs_verdicts_stand_beside_the_references(tmp_path):
+    build(tmp_path / "quick" / "fig1_mnist", NO_DIFFERENCE, scale="quick")
+    build(tmp_path / "reference" / "fig1_mnist")
+    text = shown(tmp_path / "quick", tmp_path / "reference")
+    (row,) = (line for line in text.splitlines() if "L8a" in line)
+    assert row.index("contradicted") < row.index("1.000 [") < row.index("supported, 0.556 [")
+    assert str(tmp_path / "quick" / "fig1_mnist" / "figure.png") in text
+    assert "scale quick; data real" in text
+    joined = pd.read_csv(tmp_path / "quick" / "verdicts.csv")
+    assert joined["claim"].tolist() == ["L7", "L8a", "L8b", "P1"]
+
+
+def test_without_a_reference_the_verdicts_are_shown_alone(tmp_path):
+    build(tmp_path / "quick" / "fig1_mnist")
+    assert "none yet" in shown(tmp_path / "quick", tmp_path / "nowhere")
+
+
+def test_piped_output_keeps_statements_on_few_lines(tmp_path):
+    build(tmp_path / "quick" / "fig1_mnist")
+    console = Console(file=io.StringIO(), width=40)
+    report.show_verdicts(tmp_path / "quick", tmp_path, console=console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) > 100
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"effect": 0.9342, "low": 0.9311, "high": 0.9369, "n": 10}, "0.934 [0.931, 0.937], n = 10"),
+        ({"effect": 2.2e-16, "low": 0.0, "high": 2.2e-16, "n": 9}, "2.2e-16 [0, 2.2e-16], n = 9"),
+        ({"effect": 0.5, "low": float("nan"), "high": float("nan"), "n": 2}, "0.500, n = 2"),
+        ({"effect": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}, "n = 0"),
+    ],
+)
+def test_an_effect_in_words(row, words):
+    assert report.effect(row) == words
+
+
+README = "# Title\n<!-- verdicts -->\nold\n<!-- /verdicts -->\nbetween\n<!-- speed -->\n<!-- /speed -->\nend\n"
+BENCH = {
+    "measured": [
+        {"variant": "typical loop", "k": 1, "us": 9000.0, "times_faster": 1.0},
+        {"variant": "population", "k": 24, "us": 55.2, "times_faster": 163.0},
+        {"variant": "products", "k": 24, "us": 40.4, "times_faster": 222.0},
+    ],
+    "grid": {"runs": 240, "seconds": 180.0, "cores": 2, "times_best_step": 1.2},
+    "hardware": {"processor": "A Processor"},
+}
+
+
+def test_the_readmes_tables_are_written_between_their_markers(tmp_path):
+    build(tmp_path / "reference" / "fig1_mnist")
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    report.update_readme(readme, tmp_path / "reference")
+    once = readme.read_text()
+    assert once.startswith("# Title\n<!-- verdicts -->\n") and once.endswith("<!-- speed -->\n<!-- /speed -->\nend\n")
+    assert "old" not in once and "| **supported** | 0.556 [0.5" in once
+    (tmp_path / "reference" / "bench").mkdir()
+    (tmp_path / "reference" / "bench" / "bench.json").write_text(json.dumps(BENCH))
+    report.update_readme(readme, tmp_path / "reference")
+    twice = readme.read_text()
+    assert "| 24 | 55 | 163.0 |" in twice and "3.0 minutes on 2 cores" in twice and "alone take 40 µs" in twice
+    report.update_readme(readme, tmp_path / "reference")
+    assert readme.read_text() == twice
+
+
+def test_a_readme_without_markers_is_refused(tmp_path):
+    build(tmp_path / "reference" / "fig1_mnist")
+    readme = tmp_path / "README.md"
+    readme.write_text("# Title\n")
+    with pytest.raises(UserError, match="<!-- verdicts --> and <!-- /verdicts --> once each"):
+        report.update_readme(readme, tmp_path / "reference")
+    assert readme.read_text() == "# Title\n"
+
+
+def test_the_committed_tables_are_what_the_committed_results_give(tmp_path):
+    reference = tmp_path / "reference"
+    shutil.copytree(REFERENCE, reference)
+    for folder in report.built(reference):
+        (folder / "verdicts.csv").unlink()
+        report.build(folder)
+        assert (folder / "verdicts.csv").read_text() == (REFERENCE / folder.name / "verdicts.csv").read_text()
+    readme = tmp_path / "README.md"
+    shutil.copyfile(PROJECT_ROOT / "README.md", readme)
+    report.update_readme(readme, reference)
+    assert readme.read_text() == (PROJECT_ROOT / "README.md").read_text()

@@ -1,0 +1,165 @@
+"""What stands around the experiments: set-up, make's targets, adopting results, measuring speed."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import namedtuple
+
+import pytest
+import yaml
+from made_up import write_figure
+
+from adam_repro.errors import UserError
+from adam_repro.surroundings import PROJECT_ROOT
+
+
+def script(name):
+    """The script as a module of its own."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", PROJECT_ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def setup(tmp_path, monkeypatch):
+    """The set-up script in an empty project, with its commands noted instead of run."""
+    module = script("setup")
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / ".installed")
+    module.commands = []
+
+    def note(command, **options):
+        module.commands.append(command)
+        (tmp_path / ".venv").mkdir(exist_ok=True)
+        return subprocess.CompletedProcess(command, getattr(module, "status", 0))
+
+    monkeypatch.setattr(module.subprocess, "run", note)
+    return module
+
+
+def test_setup_says_what_it_takes_and_happens_once(setup, capsys):
+    setup.main()
+    assert [command[1:3] for command in setup.commands] == [["-m", "venv"], ["-m", "pip"]]
+    assert setup.commands[1][-4:] == ["-e", ".[dev]", "-c", "constraints.txt"]
+    assert re.search(r"GB to download, .* GB on disk", capsys.readouterr().out)
+    setup.main()
+    assert len(setup.commands) == 2
+    (setup.ROOT / "constraints.txt").write_text("another version")
+    setup.main()
+    assert len(setup.commands) == 4
+
+
+def test_a_setup_that_failed_is_tried_again(setup, capsys):
+    setup.status = 1
+    with pytest.raises(SystemExit):
+        setup.main()
+    assert "could not be made" in capsys.readouterr().err
+    assert not setup.STAMP.exists()
+
+
+def test_a_missing_venv_module_is_named_with_its_package_before_anything_else(setup, monkeypatch, capsys):
+    monkeypatch.setattr(setup.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else name)
+    with pytest.raises(SystemExit):
+        setup.main()
+    error = capsys.readouterr().err
+    assert f"apt install python3.{sys.version_info.minor}-venv" in error
+    assert setup.commands == []
+
+
+def test_another_python_is_refused_with_the_remedy(setup, monkeypatch, capsys):
+    monkeypatch.setattr(setup.sys, "version_info", namedtuple("V", "major minor micro")(3, 9, 1))
+    with pytest.raises(SystemExit):
+        setup.main()
+    error = capsys.readouterr().err
+    assert "3.11 to 3.13" in error and "PYTHON=" in error
+    assert setup.commands == []
+
+
+def test_a_full_disk_is_found_before_anything_is_downloaded(setup, monkeypatch, capsys):
+    usage = namedtuple("usage", "total used free")(10, 9, 10**8)
+    monkeypatch.setattr(setup.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(SystemExit):
+        setup.main()
+    assert "0.1 GB of free disk" in capsys.readouterr().err
+    assert setup.commands == []
+
+
+def test_help_lists_every_target():
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z]+):", makefile, re.M)
+    shown = subprocess.run(["make", "-s", "help"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in shown.splitlines()] == targets
+    assert set(re.search(r"\.PHONY: (.*)", makefile)[1].split()) == set(targets)
+
+
+def test_every_command_of_the_readme_exists():
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)\b(?=[^a-z])", readme):
+        assert f"\n{target}:" in makefile, target
+    for path in re.findall(r"python (\S+\.py)", readme):
+        assert (PROJECT_ROOT / path).is_file(), path
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
+        assert (PROJECT_ROOT / path).exists(), path
+
+
+def test_the_citation_and_the_workflow_are_whole():
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text())
+    assert citation["license"] == "MIT" and citation["references"][0]["year"] == 2015
+    workflow = yaml.safe_load((PROJECT_ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+
+
+def test_constraints_are_exact_versions_and_nothing_else():
+    for line in (PROJECT_ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][\w.]*", line), line
+
+
+@pytest.fixture
+def adopt(tmp_path, monkeypatch):
+    module = script("adopt")
+    monkeypatch.setattr(module, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(module, "CONFIGS", tmp_path / "configs")
+    return module.adopt
+
+
+def test_adopting_copies_what_a_reader_can_check_and_the_settings(tmp_path, adopt):
+    folder = write_figure(tmp_path / "results" / "paper" / "fig", {("tuned", "Adam"): 0.2})
+    (folder / "index.csv").write_text("not for readers")
+    (folder / "tuned").mkdir()
+    (folder / "tuned" / "adam.yaml").write_text("lr: 1")
+    copied = {str(path.relative_to(tmp_path)) for path in adopt(folder, "fig")}
+    kept = {f"results/reference/fig/{name}" for name in ("curves.csv", "finals.csv", "provenance.json")}
+    assert copied == {*kept, "configs/tuned/fig/adam.yaml"}
+    assert (tmp_path / "configs" / "tuned" / "fig" / "adam.yaml").read_text() == "lr: 1"
+
+
+def test_stand_in_results_are_never_adopted(tmp_path, adopt):
+    folder = write_figure(tmp_path / "paper" / "fig", {("tuned", "Adam"): 0.2}, provenance="stand-in")
+    with pytest.raises(UserError, match="stand-in data, which are no reference"):
+        adopt(folder, "fig")
+    with pytest.raises(UserError, match="make reproduce SCALE=paper FIGURE=other"):
+        adopt(tmp_path / "paper" / "other", "other")
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_benchmark_measures_every_variant_against_the_typical_loop(tmp_path):
+    output = tmp_path / "bench.json"
+    command = [sys.executable, str(PROJECT_ROOT / "scripts" / "benchmark.py"), "--rounds", "2", "--seconds", "0.01"]
+    environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "ADAM_REPRO_DATA": str(tmp_path)}
+    done = subprocess.run([*command, "--output", output], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text())
+    rows = {(row["variant"], row["k"]): row for row in result["measured"]}
+    assert {("typical loop", 1), ("solo", 1), ("population", 24), ("population", 105), ("products", 24)} <= set(rows)
+    assert rows["typical loop", 1]["times_faster"] == 1
+    assert rows["population", 24]["times_faster"] > 5
+    assert all(row["fastest"] <= row["us"] <= row["slowest"] for row in rows.values())
+    assert result["grid"] is None and result["versions"]["torch"]
