@@ -1,4 +1,11 @@
-"""Tests run uncompiled, so that nobody waits for a compiler; one that is about compilation asks for ``compiler``."""
+"""Tests run uncompiled, so that nobody waits for a compiler; one that is about compilation asks for ``compiler``.
+
+As many tests at a time as there are cores, each with one thread: two threads each would wait for one another.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import pytest
 import torch

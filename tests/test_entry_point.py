@@ -48,6 +48,7 @@ def test_a_run_is_trained_once_and_its_record_is_where_it_says(tmp_path):
         (["optimizer=adamm"], "adamm"),
         (["figure=fig9"], "fig9"),
         (["-m", "optimizer.lr=1e-3,abc"], "abc"),
+        (["dataset.stand_in=maybe"], "stand_in=maybe"),
         (["optimizer=external", "optimizer._target_=no.such.Optimizer"], "no.such.Optimizer"),
     ],
 )
@@ -61,7 +62,8 @@ def test_a_users_mistake_is_one_paragraph_and_leaves_nothing(tmp_path, arguments
 
 
 def test_a_sweep_trains_what_is_missing_as_populations_and_diverged_members_are_results(tmp_path):
-    sweep = [*STAND_IN, f"results={tmp_path}", "-m", "optimizer=adam,sgd", "optimizer.lr=1e-2,1e30", "seed=range(2)"]
+    sweep = [*STAND_IN, f"results={tmp_path}", "-m", "optimizer=adam,sgd", "l2=1"]
+    sweep += ["optimizer.lr=1e-2,1e30", "seed=range(2)"]
     first = call(*sweep, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "8 runs; 2 groups" in first.stdout

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from adam_repro import records
@@ -29,7 +30,6 @@ def job(*overrides, results="unused"):
         (["l2=-1e-4"], r"l2=-0.0001"),
         (["l2=much"], r"l2='much'"),
         (["evaluate_at=7"], r"evaluate_at=7"),
-        (["dataset.stand_in=maybe"], r"maybe"),
     ],
 )
 def test_what_a_run_cannot_use_is_refused_by_key_value_and_remedy(tmp_path, overrides, message):
@@ -67,9 +67,7 @@ def test_what_moves_no_curve_moves_no_key(override):
 
 
 def test_a_default_that_is_written_out_is_the_same_run():
-    assert (
-        job("optimizer._target_=adam_repro.optimizers.AdaMax", "optimizer.lr=2e-3").config["optimizer"]["eps"] == 1e-8
-    )
+    assert job("optimizer=adamax", "~optimizer.eps").key == job("optimizer=adamax").key
     assert job("optimizer.lr=0.001", "optimizer.beta2=0.9990").key == job().key
 
 
@@ -95,7 +93,7 @@ def test_a_run_writes_the_record_that_its_job_names(tmp_path):
 
 
 def test_a_diverged_run_is_a_result_with_its_first_bad_step(tmp_path):
-    (record,) = execute([job("optimizer=sgd", "optimizer.lr=1e30", results=tmp_path)])
+    (record,) = execute([job("optimizer=sgd", "optimizer.lr=1e30", "l2=1", results=tmp_path)])
     assert record.meta["status"] == "diverged"
     assert record.meta["diverged_step"] >= 1
     assert record.curve["train_cost"].iloc[1:].notna().all()
@@ -114,4 +112,4 @@ def test_a_population_writes_each_member_the_record_of_its_solo_run(tmp_path):
         (alone,) = execute([job(*each, results=tmp_path / "alone")])
         member = by_name[alone.folder.name]
         assert member.config == alone.config
-        assert (member.curve - alone.curve).abs().max().max() < 1e-4
+        np.testing.assert_allclose(member.curve, alone.curve, rtol=1e-4)

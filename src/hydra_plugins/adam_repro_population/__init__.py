@@ -5,6 +5,7 @@ Hydra imports this module at every start, so torch is imported where it is first
 
 import copy
 import itertools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,7 @@ class ArmsSweeper(BasicSweeper):
         given = parser.parse_overrides([*self._parse_config(), *arguments])
         if not self.arms:
             (jobs,) = self.split_arguments(given, None)
-            return [self.launcher.launch(jobs, initial_job_idx=0)]
+            return self._launched(jobs)
         chosen = {override.key_or_group: _values(override) for override in given}
         _refuse_what_the_figure_fixes(chosen)
         arms = chosen.pop("arm", list(self.arms))
@@ -77,7 +78,14 @@ class ArmsSweeper(BasicSweeper):
                 f"curve={','.join(sorted(curves))} names no curve of {self.config.figure.name}: give the names of its "
                 "optimizers as in configs/optimizer, such as curve=adam,adagrad."
             )
-        return [self.launcher.launch(jobs, initial_job_idx=0)]
+        return self._launched(jobs)
+
+    def _launched(self, jobs: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
+        """All jobs in one batch; exit status 1 where some failed, which the launcher has told by then."""
+        returns = self.launcher.launch(jobs, initial_job_idx=0)
+        if any(job.status == JobStatus.FAILED for job in returns):
+            sys.exit(1)
+        return [returns]
 
 
 CURVES = ("optimizer", "tuned", "matched")  # the groups whose option names a curve, in one arm or another
