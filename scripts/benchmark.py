@@ -153,7 +153,7 @@ def training(learner, data: Dataset) -> Steps:
         batches = epoch_order(len(data.train_y), 0, epoch).split(BATCH)[:-1]
         learner.begin_epoch(epoch, range(1, 1 + len(batches)))
         for batch in batches:
-            learner.step(data.train_x[batch], data.train_y[batch])
+            learner.step(data.train_x.index_select(0, batch), data.train_y.index_select(0, batch))
             yield
 
 

@@ -131,15 +131,15 @@ def test_evaluation_is_the_mean_over_every_example_however_many():
     data = tiny(2501, dtype=torch.float64)
     loss, accuracy = together.evaluate(data.train_x, data.train_y)
     for k in range(2):
-        logits = data.train_x @ together.theta[k, :, :-1].t() + together.theta[k, :, -1]
+        logits = data.train_x @ together.weight[k].t() + together.bias[k]
         torch.testing.assert_close(loss[k], torch.nn.functional.cross_entropy(logits, data.train_y))
         assert accuracy[k] == (logits.argmax(1) == data.train_y).double().mean()
 
 
 def test_the_penalty_counts_weights_and_no_biases():
     together = population([member(Adam, l2=0.5), member(SGD, l2=2.0)])
-    together.theta[..., :-1] = 3
-    together.theta[..., -1] = 100
+    together.weight[:] = 3
+    together.bias[:] = 100
     assert together.penalty().tolist() == [0.5 / 2 * 9 * FEATURES * CLASSES, 2 / 2 * 9 * FEATURES * CLASSES]
 
 
@@ -147,13 +147,20 @@ def test_l2_pulls_on_weights_and_not_on_biases(data):
     moved = []
     for l2 in (0.0, 0.25):
         together = population([member(SGD, lr=1.0, l2=l2)])
-        together.theta += 2
+        together.weight[:] += 2
+        together.bias[:] += 2
         together.begin_epoch(1, range(1, 2))
         together.step(data.train_x, data.train_y)
-        moved.append(together.theta[0])
-    pull = moved[0] - moved[1]
-    torch.testing.assert_close(pull[:, :-1], torch.full((CLASSES, FEATURES), 0.25 * 2))
-    assert pull[:, -1].eq(0).all()
+        moved.append((together.weight[0], together.bias[0]))
+    torch.testing.assert_close(moved[0][0] - moved[1][0], torch.full((CLASSES, FEATURES), 0.25 * 2))
+    assert moved[0][1].equal(moved[1][1])
+
+
+def test_the_columns_that_fill_a_row_up_stay_zero(data):
+    together = population(every_rule(0.1))
+    list(train(together, data, seed=0, epochs=2, batch_size=8, evaluate_at=None))
+    assert together.theta.shape[-1] % 16 == 0 and together.theta.shape[-1] > FEATURES + 1
+    assert together.theta[..., FEATURES + 1 :].eq(0).all()
 
 
 def test_a_compiled_population_equals_an_uncompiled_one(compiler, data):

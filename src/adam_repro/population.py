@@ -4,8 +4,9 @@ All members see the same minibatches, so their logits are one product, X [batch,
 side by side, and so is their gradient. What is left is elementwise and runs as two compiled loops: the softmax with
 its gradient, and the update of every rule for every member.
 
-Weights lie in memory as [K, classes, in + 1], a member after the other, as K ``nn.Linear`` layers would; the bias is
-the weight of a last input that is constantly one. With examples innermost ([K, classes, batch]) the softmax reduces
+Weights lie in memory as [K, classes, width], a member after the other, as K ``nn.Linear`` layers would. The bias is the
+weight of a further input that is constantly one, and inputs that are constantly zero fill the rows up to whole vectors:
+width is in + 1, rounded up to a multiple of 16. With examples innermost ([K, classes, batch]) the softmax reduces
 over classes in full vectors for any K, a hyper-parameter is one number for a contiguous block of weights, and a
 member's weights are one slice.
 """
@@ -25,6 +26,7 @@ from adam_repro.optimizers import RuleOptimizer
 from adam_repro.staging import Staged, stage
 
 EVALUATION_CHUNK = 1000
+VECTOR = 16  # float32 numbers in the widest vector register
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,13 @@ class Population:
     ):
         self.members = sorted(members, key=lambda member: (member.optimizer.__name__, member.rule[1]))
         self.size = len(self.members)
-        shape = (classes, in_features + 1)
-        self.theta = torch.zeros(self.size, *shape, dtype=dtype)
+        self.in_features = in_features
+        width = -(-(in_features + 1) // VECTOR) * VECTOR
+        self.theta = torch.zeros(self.size, classes, width, dtype=dtype)
         self.gradient = torch.empty_like(self.theta)
         self.l2 = _vector([member.l2 for member in self.members]).to(dtype)
-        decay = self.l2[:, None, None].repeat(1, 1, in_features + 1)
-        decay[..., -1] = 0
+        decay = self.l2[:, None, None].repeat(1, 1, width)
+        decay[..., in_features] = 0
         groups = [list(group) for _, group in itertools.groupby(self.members, key=lambda member: member.rule)]
         self._blocks = [whole.split([len(group) for group in groups]) for whole in (self.theta, self.gradient, decay)]
         self.segments = [Segment(group, theta) for group, theta in zip(groups, self._blocks[0], strict=True)]
@@ -96,7 +99,7 @@ class Population:
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One update of all members on the minibatch x [batch, in], y [batch]; their costs before it, [K]."""
-        inputs = self._with_ones(x)
+        inputs = self._filled_up(x)
         logits = torch.mm(self.theta.flatten(0, 1), inputs.t())
         costs, error = cost_and_error(logits.view(self.size, -1, len(y)), y)
         torch.mm(error.view(-1, len(y)), inputs, out=self.gradient.flatten(0, 1))
@@ -106,8 +109,8 @@ class Population:
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy of each member over all examples, [K] and [K], in float64."""
-        weight = self.theta[..., :-1].flatten(0, 1)
-        bias = self.theta[..., -1].flatten()[:, None]
+        weight = self.weight.flatten(0, 1)
+        bias = self.bias.flatten()[:, None]
         loss, correct = torch.zeros(2, self.size, dtype=torch.float64)
         for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
             logits = torch.addmm(bias, weight, part.t()).view(self.size, -1, len(labels))
@@ -118,13 +121,24 @@ class Population:
 
     def penalty(self) -> Tensor:
         """(lambda / 2) times the sum of squared weights, biases left out, [K]."""
-        return self.l2.double() / 2 * (self.theta[..., :-1].double() ** 2).sum((1, 2))
+        return self.l2.double() / 2 * (self.weight.double() ** 2).sum((1, 2))
 
-    def _with_ones(self, x: Tensor) -> Tensor:
-        """x with a last column of ones, in a buffer that the next minibatch of this size reuses."""
+    @property
+    def weight(self) -> Tensor:
+        """Every member's weights, [K, classes, in]."""
+        return self.theta[..., : self.in_features]
+
+    @property
+    def bias(self) -> Tensor:
+        """Every member's biases, [K, classes]."""
+        return self.theta[..., self.in_features]
+
+    def _filled_up(self, x: Tensor) -> Tensor:
+        """x with a column of ones and columns of zeros, in a buffer that the next minibatch of this size reuses."""
         if len(self._inputs) != len(x):
-            self._inputs = torch.ones(len(x), x.shape[1] + 1, dtype=self.theta.dtype)
-        self._inputs[:, :-1] = x
+            self._inputs = torch.zeros(len(x), self.theta.shape[-1], dtype=self.theta.dtype)
+            self._inputs[:, self.in_features] = 1
+        self._inputs[:, : self.in_features] = x
         return self._inputs
 
 

@@ -83,7 +83,12 @@ def train(
         began = time.perf_counter()
         batches = epoch_order(n, seed, epoch).split(batch_size)
         learner.begin_epoch(epoch, range(t + 1, t + 1 + len(batches)))
-        costs = torch.stack([learner.step(data.train_x[batch], data.train_y[batch]) for batch in batches])
+        costs = torch.stack(
+            [  # index_select takes rows in half the time of indexing
+                learner.step(data.train_x.index_select(0, batch), data.train_y.index_select(0, batch))
+                for batch in batches
+            ]
+        )
         examples = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
         _note_divergence(diverged, costs, t)
         t += len(batches)
