@@ -36,6 +36,7 @@ from adam_repro.data.order import epoch_order
 from adam_repro.models import SoftmaxRegression
 from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer, SGDNesterov
 from adam_repro.population import Member, Population
+from adam_repro.products import product
 from adam_repro.schedules import inverse_sqrt_step
 from adam_repro.surroundings import PROJECT_ROOT, surroundings
 from adam_repro.sweep import cores
@@ -159,10 +160,9 @@ def training(learner, data: Dataset) -> Steps:
 
 def products(data: Dataset, k: int) -> Steps:
     x, theta = data.train_x[:BATCH], torch.randn(10 * k, 784)
-    logits, gradient = torch.empty(10 * k, BATCH), torch.empty(10 * k, 784)
     while True:
-        torch.mm(theta, x.t(), out=logits)
-        torch.mm(logits, x, out=gradient)
+        logits = product(theta, x)
+        product(logits, x.t())
         yield
 
 

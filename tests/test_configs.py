@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from adam_repro.analysis.curves import paper_curves
 from hydra.utils import get_class, instantiate
 
+from adam_repro.analysis.curves import paper_curves
 from adam_repro.app import CONFIGS, compose
 from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.protocol import Grid

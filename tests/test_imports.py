@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From below: a module imports from the layers under its own, a package also from itself.
 LAYERS = (
     {"errors", "surroundings"},
-    {"optimizers", "models", "data", "schedules", "staging", "compilation"},
+    {"optimizers", "models", "data", "schedules", "staging", "compilation", "products"},
     {"population", "training", "records", "settings", "protocol"},
     {"run", "matching", "analysis"},
     {"tracking", "progress", "workers", "properties"},

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from adam_repro.compilation import compiled
 from adam_repro.optimizers import RuleOptimizer
+from adam_repro.products import product
 from adam_repro.staging import Staged, stage
 
 EVALUATION_CHUNK = 1000
@@ -79,13 +80,13 @@ class Population:
         self.in_features = in_features
         width = -(-(in_features + 1) // VECTOR) * VECTOR
         self.theta = torch.zeros(self.size, classes, width, dtype=dtype)
-        self.gradient = torch.empty_like(self.theta)
         self.l2 = _vector([member.l2 for member in self.members]).to(dtype)
         decay = self.l2[:, None, None].repeat(1, 1, width)
         decay[..., in_features] = 0
         groups = [list(group) for _, group in itertools.groupby(self.members, key=lambda member: member.rule)]
-        self._blocks = [whole.split([len(group) for group in groups]) for whole in (self.theta, self.gradient, decay)]
-        self.segments = [Segment(group, theta) for group, theta in zip(groups, self._blocks[0], strict=True)]
+        self._sizes = [len(group) for group in groups]
+        self._thetas, self._decays = self.theta.split(self._sizes), decay.split(self._sizes)
+        self.segments = [Segment(group, theta) for group, theta in zip(groups, self._thetas, strict=True)]
         self._states = [segment.state for segment in self.segments]
         self._update = update_of(tuple(segment.staged.elementwise for segment in self.segments))
         self._inputs = torch.empty(0)
@@ -100,10 +101,11 @@ class Population:
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One update of all members on the minibatch x [batch, in], y [batch]; their costs before it, [K]."""
         inputs = self._filled_up(x)
-        logits = torch.mm(self.theta.flatten(0, 1), inputs.t())
+        logits = product(self.theta.flatten(0, 1), inputs)
         costs, error = cost_and_error(logits.view(self.size, -1, len(y)), y)
-        torch.mm(error.view(-1, len(y)), inputs, out=self.gradient.flatten(0, 1))
-        self._update(*self._blocks, self._states, next(self._coefficients))
+        gradient = product(error.view(-1, len(y)), inputs.t()).view_as(self.theta)
+        gradients = gradient.split(self._sizes)
+        self._update(self._thetas, gradients, self._decays, self._states, next(self._coefficients))
         return costs
 
     @torch.no_grad()
@@ -113,10 +115,10 @@ class Population:
         bias = self.bias.flatten()[:, None]
         loss, correct = torch.zeros(2, self.size, dtype=torch.float64)
         for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
-            logits = torch.addmm(bias, weight, part.t()).view(self.size, -1, len(labels))
-            picked = logits.gather(1, labels.expand(self.size, 1, -1)).squeeze(1)
-            loss += (logits.logsumexp(1) - picked).sum(1, dtype=torch.float64)
-            correct += (logits.argmax(1) == labels).sum(1)
+            logits = product(weight, part).add_(bias)
+            costs, hits = costs_and_hits(logits.view(self.size, -1, len(labels)), labels)
+            loss += costs
+            correct += hits
         return loss / len(y), correct / len(y)
 
     def penalty(self) -> Tensor:
@@ -145,12 +147,25 @@ class Population:
 @compiled
 def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy [K] of ``logits`` [K, classes, batch], and its gradient: (softmax - onehot) / batch."""
-    is_label = torch.arange(logits.shape[1])[:, None] == y
+    costs, softmax, onehot = _cross_entropy(logits, y)
+    return costs.mean(1), (softmax - onehot.to(logits.dtype)) / logits.shape[2]
+
+
+@compiled
+def costs_and_hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the cross-entropies of ``logits`` [K, classes, batch], in float64, and number of right answers, [K]."""
+    costs, _, _ = _cross_entropy(logits, y)
+    return costs.sum(1, dtype=torch.float64), (logits.argmax(1) == y).sum(1)
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy of each example [K, batch]; softmax [K, classes, batch] and onehot [classes, batch]."""
+    onehot = torch.arange(logits.shape[1])[:, None] == y
     shifted = logits - logits.amax(1, keepdim=True)
     exponentials = shifted.exp()
     total = exponentials.sum(1, keepdim=True)
-    costs = (total.log().squeeze(1) - shifted.where(is_label, 0).sum(1)).mean(1)  # a product would make 0 * -inf a NaN
-    return costs, (exponentials / total - is_label.to(logits.dtype)) / logits.shape[2]
+    costs = total.log().squeeze(1) - shifted.where(onehot, 0).sum(1)  # a product would make 0 * -inf a NaN
+    return costs, exponentials / total, onehot
 
 
 @functools.cache
