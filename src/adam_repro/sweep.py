@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 
 from adam_repro import records
@@ -19,8 +20,8 @@ from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
 ROW_BYTES, RUN_BYTES = 400, 12_000  # an epoch and a run, in the record and in W&B's file
-MOST_MEMBERS = 72  # above, the state of a population leaves the caches and a member's step takes longer (`make bench`)
-OVERHEAD_MEMBERS = 4  # a step of a population costs about as much as this many members more (measured by `make bench`)
+MOST_MEMBERS = 105  # beyond this a member's step gets no faster (`make bench`)
+OVERHEAD_MEMBERS = 6  # a step of a population costs about as much as this many members more (measured by `make bench`)
 
 
 def run(jobs: Sequence[Job], *, workers: int | None, tracking: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -109,6 +110,7 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
         processes = workers or cores()
         groups = populations(waiting, processes)
         kinds = {_shape(group): group for group in groups}
+        torch.set_num_threads(1)  # as a worker has
         seconds = {shape: _calibrated_seconds(group) for shape, group in kinds.items()}
         total = sum(seconds[_shape(group)] for group in groups)
         epochs = sum(job.config["epochs"] for job in waiting)
@@ -131,7 +133,8 @@ def _calibrated_seconds(group: list[Job]) -> float:
     steps = math.ceil(config["dataset"]["train_examples"] / config["batch_size"])
     x, y = data.train_x[: config["batch_size"]], data.train_y[: config["batch_size"]]
     learner.begin_epoch(1, range(1, CALIBRATION_STEPS + 2))
-    learner.step(x, y)  # the first step compiles
+    learner.step(x, y)  # the first calls compile
+    learner.evaluate(data.test_x, data.test_y)
     began = time.perf_counter()
     for _ in range(CALIBRATION_STEPS):
         learner.step(x, y)
