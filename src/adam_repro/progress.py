@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from adam_repro.run import Job
 
 SECONDS_BETWEEN_LINES = 15.0
+LEAST_SHARE = 0.05  # before, the start of the processes would be taken for slow training
 
 
 class Progress:
@@ -64,6 +65,7 @@ class Progress:
         now = time.monotonic()
         if not self.console.is_terminal and (line or now - self.last_line > SECONDS_BETWEEN_LINES):
             self.last_line = now
-            left = (now - self.began) * (1 - done) / done if done else math.nan
-            counts = f"{self.runs_done} of {self.runs_total} runs, {done:.0%} of their epochs, {left:.0f} s left"
+            counts = f"{self.runs_done} of {self.runs_total} runs, {done:.0%} of their epochs"
+            if done >= LEAST_SHARE:
+                counts += f", {(now - self.began) * (1 - done) / done:.0f} s left"
             self.console.print(f"{counts}; best so far: {best}", soft_wrap=True, highlight=False)

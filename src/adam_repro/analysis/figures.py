@@ -107,9 +107,12 @@ def training_cost(
     xlim: tuple[float, float],
     ylim: tuple[float, float],
     small: bool = False,
-    legend_top: float = 1.0,
+    legend_top: float | None = None,
 ) -> None:
-    """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``."""
+    """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``.
+
+    ``legend_top`` is where the printed curves leave room for the legend; without them it goes where it fits.
+    """
     curves = summary(data.curves, "train_cost", arm=arm)
     real = data.provenance["provenance"] == "real"
     printed = paper_curves(panel) if panel is not None and real else None
@@ -131,11 +134,14 @@ def training_cost(
         axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
     axes.set_xlim(*((-0.7, last + 0.7) if last < xlim[1] - 1 else xlim))
     axes.set_ylim(*_limits(curves, ylim))
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
     axes.set_ylabel("training cost, nats")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper right", bbox_to_anchor=(1, legend_top), handlelength=3.2,
-                    fontsize=7.5 if small else None, labelspacing=0.3)  # fmt: skip
+        place: dict[str, Any] = {"loc": "best"}
+        if printed is not None and legend_top is not None:
+            place = {"loc": "upper right", "bbox_to_anchor": (1, legend_top)}
+        axes.legend(**place, handlelength=3.2, fontsize=7.5 if small else None, labelspacing=0.3)
 
 
 def sensitivity(axes: Axes, data: FigureData) -> None:
