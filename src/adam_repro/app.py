@@ -64,7 +64,9 @@ def run_one(cfg: DictConfig) -> None:
             _remove_if_empty(job.folder)
             raise
         print(f"Record: {job.folder}")
-    sweep.mirror([job], dict(cfg.tracking), Path(cfg.results) / "wandb")
+    tracking, folder = dict(cfg.tracking), Path(cfg.results) / "wandb"
+    sweep.mirror([job], tracking, folder)
+    sweep.show_mirror(tracking, folder)
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:

@@ -96,6 +96,15 @@ def mirror(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
         mirror_all(jobs, tracking, folder)
 
 
+def show_mirror(tracking: dict[str, Any], folder: Path) -> None:
+    """Say how the curves that ``mirror`` left in ``folder`` are looked at and uploaded."""
+    if tracking["mode"] == "offline":
+        print(
+            f"Curves:  wandb leet {folder}   (in the terminal)\n"
+            f"Upload:  wandb sync {folder}/offline-run-*   (after `wandb login`)"
+        )
+
+
 def cores() -> int:
     """The cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -174,8 +183,4 @@ def _report(
         print(f"\nThe first failure in full:\n{next(iter(failures.values()))}", file=sys.stderr)
     if jobs:
         print(f"Records: {jobs[0].folder.parent}")
-    if tracking["mode"] == "offline":
-        print(
-            f"Curves:  wandb leet {folder / 'wandb'}   (in the terminal)\n"
-            f"Upload:  wandb sync {folder / 'wandb'}/offline-run-*   (after `wandb login`)"
-        )
+    show_mirror(tracking, folder / "wandb")
