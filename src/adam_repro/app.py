@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import logging
 import os
@@ -14,7 +15,12 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
 
 from adam_repro import records, sweep
 from adam_repro.data import default_root
@@ -107,17 +113,28 @@ def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
 def _message(error: BaseException) -> str | None:
     """What to tell the user, or None for an error that is ours."""
     chain = [error]
-    while (below := chain[-1].__cause__) is not None:
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:  # OmegaConf takes the causes away
         chain.append(below)
     for link in chain:
         if isinstance(link, UserError):
             return str(link)
+        if isinstance(link, ConfigKeyError | ConfigAttributeError) and isinstance(link.parent_node, DictConfig):
+            return _no_such_key(str(link.full_key), link.parent_node)
     if isinstance(error, InterpolationResolutionError) and not isinstance(chain[-1], OmegaConfBaseException):
         return None  # one of our resolvers failed
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f" {error.__cause__}" if error.__cause__ else ""
         return " ".join(f"{error}{cause}".split()) + " (`--help` lists the keys and groups.)"
     return None
+
+
+def _no_such_key(full_key: str, node: DictConfig) -> str:
+    parent, dot, key = full_key.rpartition(".")
+    allowed = sorted(parent + dot + str(name) for name in node if name != "hydra")
+    near = difflib.get_close_matches(full_key, allowed, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    names = ", ".join(allowed) or "none"
+    return f"There is no key {full_key}.{hint} Allowed there: {names}. To add one, write +{full_key}=..."
 
 
 def _remove_if_empty(folder: Path) -> None:

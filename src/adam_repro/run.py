@@ -61,7 +61,9 @@ class Job:
 def prepare(cfg: DictConfig) -> Job:
     """Check a composed configuration and resolve it into a job; UserError names what is wrong with it."""
     ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]) if "hydra" in cfg else cfg
-    given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
+    if missing := sorted(OmegaConf.missing_keys(ours)):
+        raise UserError(f"{missing[0]} has no default: give it a value, as in optimizer._target_=torch.optim.NAdam.")
+    given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
     check_numbers(given)
     scale = given["scale"]
     data = instantiate(given["dataset"])
