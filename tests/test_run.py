@@ -38,6 +38,15 @@ def test_what_a_run_cannot_use_is_refused_by_key_value_and_remedy(tmp_path, over
     assert not (tmp_path / "results").exists()
 
 
+def test_a_results_folder_that_cannot_be_written_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"results=\S+/file/below is not allowed: \S+/file is a file"):
+        job(results=tmp_path / "file" / "below")
+    monkeypatch.setattr("adam_repro.settings.os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(UserError, match=r"results=\S+/results is not allowed: \S+ cannot be written. Give a folder"):
+        job(results=tmp_path / "results")
+
+
 def test_a_foreign_optimizer_that_cannot_train_the_model_is_refused_with_its_own_words():
     with pytest.raises(UserError, match=r"torch.optim.SparseAdam cannot train SoftmaxRegression.*[sS]parse"):
         job("optimizer=external", "optimizer._target_=torch.optim.SparseAdam")

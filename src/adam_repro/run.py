@@ -26,7 +26,7 @@ from adam_repro.data.order import generator
 from adam_repro.errors import UserError
 from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.population import Member
-from adam_repro.settings import check_numbers, checked_settings, optimizer_class, source_hash
+from adam_repro.settings import check_numbers, check_results, checked_settings, optimizer_class, source_hash
 from adam_repro.surroundings import surroundings
 from adam_repro.training import Row, Solo, train
 
@@ -65,6 +65,7 @@ def prepare(cfg: DictConfig) -> Job:
         raise UserError(f"{missing[0]} has no default: give it a value, as in optimizer._target_=torch.optim.NAdam.")
     given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
     check_numbers(given)
+    check_results(given["results"])
     scale = given["scale"]
     data = instantiate(given["dataset"])
     optimizer, population = given["optimizer"], given["population"]

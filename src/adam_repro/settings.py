@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import inspect
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ def check_numbers(given: dict[str, Any]) -> None:
         raise UserError(
             f"evaluate_at={epochs!r} is not allowed: give a list of epochs such as [0,10,46], or null for all."
         )
+
+
+def check_results(folder: str | Path) -> None:
+    """UserError unless results can be written to ``folder``, which need not exist yet."""
+    path = Path(folder).absolute()
+    there = next(above for above in (path, *path.parents) if above.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "cannot be written" if there.is_dir() else "is a file"
+        raise UserError(f"results={folder} is not allowed: {there} {reason}. Give a folder that you can write to.")
 
 
 def _is_whole(value: Any, least: int) -> bool:
