@@ -8,31 +8,16 @@ also the sweep over L2). `make adopt` makes the settings the project's.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
-from adam_repro.app import settle_process, shown_kindly
 from adam_repro.matching import PLOTTED, distance, family, plotted, refined
 from adam_repro.protocol import TUNING_SEEDS, Grid
-from adam_repro.search import Trials, chosen_figures, table, write_settings
+from adam_repro.search import Trials, command, table, write_settings
 
 RUNNERS_UP = 3
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", default="all", help="all, or names separated by commas")
-    parser.add_argument("--scale", default="paper")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
-    given = parser.parse_args()
-    settle_process()
-    with shown_kindly():
-        overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
-        for figure in chosen_figures(given.figure):
-            match(Trials(figure, scale=given.scale, arm="matching", overrides=overrides))
 
 
 def match(trials: Trials) -> None:
@@ -106,4 +91,4 @@ def nearest_with_one_objective(rows: list[dict]) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, arm="matching", work=match)

@@ -6,26 +6,11 @@ Writes, below results/<scale>/<figure>/, `tuned/<curve>.yaml` and `tuning.csv` (
 
 from __future__ import annotations
 
-import argparse
 import math
 
 from adam_repro.analysis.gather import final_costs
-from adam_repro.app import settle_process, shown_kindly
 from adam_repro.protocol import TUNING_SEEDS, Grid, check_budgets, check_seeds, choose, extension
-from adam_repro.search import Trials, chosen_figures, table, write_settings
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", default="all", help="all, or names separated by commas")
-    parser.add_argument("--scale", default="paper")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
-    given = parser.parse_args()
-    settle_process()
-    with shown_kindly():
-        overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
-        for figure in chosen_figures(given.figure):
-            tune(Trials(figure, scale=given.scale, arm="tuning", overrides=overrides))
+from adam_repro.search import Trials, command, table, write_settings
 
 
 def tune(trials: Trials) -> None:
@@ -73,4 +58,4 @@ def tune(trials: Trials) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, arm="tuning", work=tune)

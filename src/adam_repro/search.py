@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,26 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from adam_repro import records, sweep
-from adam_repro.app import CONFIGS, compose
+from adam_repro.app import CONFIGS, compose, settle_process, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.run import Job, prepare
 
 OBJECTIVE = ("l2",)
 """Settings that belong to the objective and not to an optimizer: only matching varies them."""
+
+
+def command(description: str | None, *, arm: str, work: Callable[[Trials], None]) -> None:
+    """The command line of a script that does ``work`` on the trials of each figure it is asked for."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--figure", default="all", help="all, or names separated by commas")
+    parser.add_argument("--scale", default="paper")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
+    given = parser.parse_args()
+    settle_process()
+    with shown_kindly():
+        overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
+        for figure in chosen_figures(given.figure):
+            work(Trials(figure, scale=given.scale, arm=arm, overrides=overrides))
 
 
 class Trials:
