@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 from torch import nn
 
 from adam_repro import records
@@ -61,9 +62,12 @@ class Job:
 def prepare(cfg: DictConfig) -> Job:
     """Check a composed configuration and resolve it into a job; UserError names what is wrong with it."""
     ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]) if "hydra" in cfg else cfg
-    if missing := sorted(OmegaConf.missing_keys(ours)):
-        raise UserError(f"{missing[0]} has no default: give it a value, as in optimizer._target_=torch.optim.NAdam.")
-    given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True))
+    try:
+        given = cast(dict[str, Any], OmegaConf.to_container(ours, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        raise UserError(
+            f"{error.full_key} has no default: give it a value, as in optimizer._target_=torch.optim.NAdam."
+        ) from None
     check_numbers(given)
     check_results(given["results"])
     scale = given["scale"]

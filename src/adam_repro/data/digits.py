@@ -7,7 +7,6 @@ import hashlib
 import math
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,6 +23,8 @@ ROTATION, ZOOM, SHIFT, NOISE = math.radians(15), 0.15, 0.15, 0.08
 @functools.cache
 def load() -> Dataset:
     """12,000 training and 2,000 test images of digits, pixels in [0, 1] in steps of 1/255, shape [n, 784]."""
+    from sklearn.datasets import load_digits  # takes half a second, which nobody who has MNIST should wait
+
     originals = load_digits()
     images = torch.from_numpy(originals.images).float() / 16
     labels = torch.from_numpy(originals.target).long()
