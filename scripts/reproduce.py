@@ -18,7 +18,7 @@ from adam_repro.errors import UserError
 from adam_repro.search import chosen_figures, experiment_of
 from adam_repro.surroundings import PROJECT_ROOT
 
-MEASURED = ("properties",)  # experiments that write their own measurements and train no runs
+MEASURED = ("properties", "online_convex")  # experiments that write their own measurements and train no runs
 
 
 def main() -> None:

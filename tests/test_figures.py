@@ -107,6 +107,6 @@ def test_a_panel_without_runs_says_how_to_make_them(tmp_path):
 
 def test_equal_data_make_equal_files(tmp_path):
     data = FigureData.load(write_figure(tmp_path, FINALS, grid=GRID))
-    first = [path.read_bytes() for path in figures.save(data)]
-    assert [path.read_bytes() for path in figures.save(data)] == first
+    first = [path.read_bytes() for path in figures.save(data, data.folder)]
+    assert [path.read_bytes() for path in figures.save(data, data.folder)] == first
     assert {path.name for path in tmp_path.iterdir()} >= {"figure.png", "figure.svg"}

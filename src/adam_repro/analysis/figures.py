@@ -1,4 +1,4 @@
-"""Draws the paper's figures. A panel takes Axes and returns nothing; a figure lays panels out.
+"""Draws figures. A panel takes Axes and returns nothing; a figure lays panels out.
 
 Every optimizer has one colour, one dash pattern and one marker everywhere, told apart without colour too.
 """
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData, paper_curves, summary
+from adam_repro.analysis.measurements import Measurements
 from adam_repro.analysis.statistics import bootstrap_interval
 
 STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
@@ -53,24 +54,24 @@ RC: Any = {
     "svg.fonttype": "path",
 }
 
-FIGURES: dict[str, Callable[[FigureData], Figure]] = {}
+FIGURES: dict[str, Callable[[Any], Figure]] = {}
 
 
 def figure(name: str) -> Callable:
     """Register the function that draws the figure of that name."""
 
-    def enter(draw: Callable[[FigureData], Figure]) -> Callable[[FigureData], Figure]:
+    def enter(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
         FIGURES[name] = draw
         return draw
 
     return enter
 
 
-def save(data: FigureData) -> list[Path]:
-    """Draw the figure of ``data`` and write figure.svg and figure.png beside it: equal data, equal bytes."""
+def save(data: FigureData | Measurements, folder: Path) -> list[Path]:
+    """Draw the figure of ``data`` and write figure.svg and figure.png into ``folder``: equal data, equal bytes."""
     with matplotlib.rc_context(RC):
         drawn = FIGURES[data.provenance["figure"]](data)
-        paths = [data.folder / "figure.svg", data.folder / "figure.png"]
+        paths = [folder / "figure.svg", folder / "figure.png"]
         drawn.savefig(paths[0], metadata={"Date": None, "Creator": None})
         drawn.savefig(paths[1], dpi=150, metadata={"Software": None})
     return paths
@@ -235,3 +236,142 @@ def _limits(curves: pd.DataFrame, wanted: tuple[float, float]) -> tuple[float, f
     low = min(wanted[0], math.floor(ends.min() * 20) / 20)
     high = max(wanted[1], math.ceil(ends.max() * 10.5) / 10) if ends.max() > wanted[1] else wanted[1]
     return low, max(high, start.min() * 1.05)
+
+
+@figure("properties")
+def properties(data: Measurements) -> Figure:
+    """The arithmetic claims that a picture helps: sections 2.1, 3, 5 and 7.1."""
+    drawn = Figure(figsize=(9, 9.6), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08, rect=(0, 0.05, 1, 0.95)))
+    (spike, early), (annealing, sparse), (limit, powers) = drawn.subplots(3, 2)
+    t = "t = "
+    sizes = data.of("C4", "size of the step in units of alpha")
+    for style, beta in zip(PLAIN, ("beta1 = 0.9, beta2 = 0.999", "beta1 = 0.9, beta2 = 0.9999"), strict=False):
+        line(spike, sizes, f"{beta}, {t}", style, label=greek(beta))
+    spike.axhline(0.1 / 0.001**0.5, color="#777777", linewidth=1, linestyle=":")
+    spike.text(1, 3.3, "the paper's bound, β2 = 0.999", fontsize=7.5, color="#555555")
+    worst = data.of("C5", "size of the worst step in units of alpha").iloc[0]
+    spike.plot([3000], [worst], "k*", markersize=9)
+    spike.text(2500, worst, f"worst sequence,\nβ2 = 0.999: {worst:.2f}", fontsize=7.5, ha="right", va="center")
+    titled(spike, "A gradient after zeros (C4, C5)", "step t, the first with a gradient", "size of the step, in α")
+    ratios = data.of("C13", "step without correction / with it")
+    for style, beta2 in zip(PLAIN, ("0.99", "0.999", "0.9999"), strict=False):
+        line(early, ratios, f"beta1 = 0.9, beta2 = {beta2}, {t}", style, label=f"β1 = 0.9, β2 = {beta2}")
+        line(early, ratios, f"beta1 = 0, beta2 = {beta2}, {t}", {**style, "linewidth": 0.8, "markersize": 2})
+    early.set_yscale("log")
+    titled(early, "Steps without bias correction (C13)", "step t (thin: β1 = 0)", "step without / with correction")
+    for style, beta1 in zip(PLAIN, ("0.9", "0"), strict=False):
+        snr = data.of("C8", f"mean |m_hat| / sqrt(v_hat), beta1 = {beta1}")
+        line(annealing, snr[snr.index != "distance = 0"], "distance = ", style, label=f"β1 = {beta1}")
+        annealing.axhline(snr.iloc[-1], color=style["color"], linewidth=0.8, linestyle=":")
+    annealing.set_ylim(0, 1.05)
+    titled(annealing, "Annealing near an optimum (C8)", "distance, in sd of the gradient (dots: at 0)", "mean |m̂| / √v̂")
+    for style, p in zip(PLAIN, ("1", "0.1", "0.01"), strict=False):
+        for quantity, look in (
+            ("relative standard deviation of v_hat", {**style, "linestyle": "none"}),
+            ("the same by theory", {**style, "marker": "", "linewidth": 1}),
+        ):
+            spread = data.of("C14", quantity)
+            spread = spread[spread.index.str.endswith(f", p = {p}")]
+            forgetting = 1 - spread.index.str.extract(r"beta2 = ([\d.]+)", expand=False).astype(float)
+            sparse.plot(
+                forgetting, spread.to_numpy(), label=f"{p} of gradients not 0" if look["marker"] else None, **look
+            )
+    sparse.set_xscale("log")
+    sparse.set_yscale("log")
+    titled(sparse, "v̂ of sparse gradients (C14)", "1 - β2 (lines: theory)", "relative sd of v̂")
+    line(limit, data.of("C19", "relative distance of the path from AdaGrad's"), "1 - beta2 = ", PLAIN[0],
+         label="with correction: distance from AdaGrad's path")  # fmt: skip
+    line(limit, data.of("C20", "median size of step 100 in units of alpha"), "1 - beta2 = ", PLAIN[1],
+         label="without: size of a step, in α")  # fmt: skip
+    limit.set_yscale("log")
+    limit.set_ylim(1e-7, 1e9)
+    titled(limit, "AdaGrad as the limit β2 → 1 (C19, C20)", "1 - β2", "")
+    wrong = data.of("C23", "share of wrong steps in float32")
+    for style, size in zip(PLAIN, ("0.001", "1", "1000"), strict=False):
+        shares = wrong[wrong.index.str.endswith(f"of about {size}") & ~wrong.index.str.startswith("p = inf")]
+        power = shares.index.str.extract(r"p = (\d+),", expand=False).astype(int)
+        powers.plot(power, shares.to_numpy(), label=f"gradients of about {size}", **style)
+    powers.set_xscale("log", base=2)
+    powers.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%d"))
+    titled(powers, "L_p norms in float32 (C23)", "p (none is wrong at p = ∞, AdaMax)", "share of wrong steps")
+    measured_caption(drawn, data, "Properties of Adam and its relatives, measured on gradients of our own, in float64")
+    return drawn
+
+
+@figure("online_convex")
+def online_convex(data: Measurements) -> Figure:
+    """Section 4: regret on random streams, the streams of Reddi et al., sparse features, and Wilson et al."""
+    drawn = Figure(figsize=(9, 6.9), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08, rect=(0, 0.06, 1, 0.94)))
+    (random, reddi), (sparse, wilson) = drawn.subplots(2, 2)
+    for style, stream in zip(PLAIN, ("linear", "squares"), strict=False):
+        regret = data.of("C15", f"mean regret over seeds, {stream}")
+        line(random, regret, "T = ", style, label=stream)
+    times = np.array([100.0, 30_000.0])
+    random.plot(times, 5 * times**0.5, color="#999999", linewidth=1, linestyle=":", label="slope 1/2")
+    random.set_yscale("log")
+    titled(random, "Random convex streams (C15a)", "T", "mean regret R(T)")
+    for style, (arm, label) in zip(PLAIN, REDDI_ARMS.items(), strict=False):
+        line(reddi, data.of("C15", f"R(T) / T, {arm}"), "T = ", style, label=label)
+    reddi.axhline(0, color="#999999", linewidth=0.8)
+    reddi.set_ylim(-0.05, 1.35)
+    titled(reddi, "Streams of Reddi et al. (C15b)", "T", "average regret R(T) / T")
+    for name in ("Adam", "AdaGrad"):
+        ratios = data.of("C17", f"regret of {name} / regret of SGD")
+        dimensions = ratios.index.str.extract(r"d = (\d+),", expand=False).astype(int)
+        means = np.exp(np.log(ratios).groupby(dimensions).mean())
+        sparse.plot(dimensions, ratios.to_numpy(), color=STYLES[name]["color"], marker=".", linestyle="none", alpha=0.4)
+        sparse.plot(means.index, means.to_numpy(), label=name, **STYLES[name])
+    sparse.set_xscale("log")
+    sparse.axhline(1, color="#999999", linewidth=0.8)
+    titled(sparse, "Sparse features (C17)", "number of features (dots: seeds)", "regret / regret of SGD")
+    for name, style in (
+        ("gradient descent", STYLES["SGDNesterov"]),
+        ("Adam", STYLES["Adam"]),
+        ("AdaGrad", STYLES["AdaGrad"]),
+    ):
+        line(wilson, data.of("Wilson", f"test error, {name}"), "p = ", style, label=name, log=False)
+    wilson.set_ylim(-0.03, 0.65)
+    titled(wilson, "Construction of Wilson et al.", "share p of positive labels", "test error, training error 0")
+    measured_caption(drawn, data, "Convergence: Adam on streams of convex functions, projected, α / √t unless named")
+    return drawn
+
+
+PLAIN: list[dict[str, Any]] = [
+    {**STYLES[name], "markersize": 4} for name in ("Adam", "SGDNesterov", "AdaGrad", "RMSProp", "AdaDelta", "AdaMax")
+]
+REDDI_ARMS = {
+    "stream a, C = 2.5, Adam beta2 = 1/(1 + C^2)": "a, C = 2.5: Adam, β2 = 1/(1 + C²)",
+    "stream a, C = 2.5, AMSGrad": "a: AMSGrad",
+    "stream b, Adam beta2 = 0.99": "b: Adam, β2 = 0.99",
+    "stream b, AMSGrad beta2 = 0.99": "b: AMSGrad, β2 = 0.99",
+    "stream b, Adam default betas, alpha = 0.01": "b: Adam, default β, α = 0.01",
+    "stream b, Adam default betas": "b: Adam, default β",
+}
+
+
+def line(
+    axes: Axes, values: pd.Series, before: str, style: dict[str, Any], *, label: str = "", log: bool = True
+) -> None:
+    """The measurements whose setting is ``before`` and a number, over that number."""
+    chosen = values[values.index.str.startswith(before)]
+    x = chosen.index.str.removeprefix(before).astype(float)
+    axes.plot(x, chosen.to_numpy(), label=label or None, **style)
+    if log:
+        axes.set_xscale("log")
+
+
+def titled(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend(loc="best", fontsize=7.5, handlelength=3.2)
+
+
+def greek(text: str) -> str:
+    return text.replace("beta", "β")
+
+
+def measured_caption(drawn: Figure, data: Measurements, title: str) -> None:
+    seed = data.provenance["seeds"][0]
+    text = f"{title}. No data set is involved; seed {seed}; the same at every scale."
+    drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from adam_repro.analysis.curves import load_provenance
+from adam_repro.analysis.curves import FigureData, load_provenance
 from adam_repro.errors import UserError
 
 COLUMNS = ["claim", "quantity", "setting", "value"]
@@ -39,6 +39,14 @@ class Measurements:
         chosen = self.table[(self.table["claim"] == claim) & (self.table["quantity"] == quantity)]
         if chosen.empty:
             raise UserError(
-                f"measurements.csv has no {quantity!r} for {claim}. Run `make reproduce FIGURE=properties`."
+                f"measurements.csv has no {quantity!r} for {claim}. Run `make reproduce "
+                f"FIGURE={self.provenance['figure']}` to make it anew."
             )
         return chosen.set_index("setting")["value"]
+
+
+def load(folder: Path) -> Measurements | FigureData:
+    """What the figure in ``folder`` is drawn from and its claims are decided by."""
+    if load_provenance(folder)["provenance"] == "synthetic":
+        return Measurements.load(folder)
+    return FigureData.load(folder)

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from adam_repro.analysis import claims, figures
-from adam_repro.analysis.curves import FigureData, load_provenance
+from adam_repro.analysis.curves import load_provenance
+from adam_repro.analysis.measurements import load
 from adam_repro.errors import UserError
 
 TEMPLATES = jinja2.Environment(
@@ -37,7 +38,7 @@ VARIANTS = {
 def build(folder: Path) -> None:
     """Draw the figure whose data lie in ``folder`` (where it has one) and decide its claims into ``verdicts.csv``."""
     if load_provenance(folder)["figure"] in figures.FIGURES:
-        figures.save(FigureData.load(folder))
+        figures.save(load(folder), folder)
     _write_csv(folder / "verdicts.csv", claims.decide(folder))
 
 

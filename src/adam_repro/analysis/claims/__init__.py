@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from adam_repro.analysis import statistics
-from adam_repro.analysis.curves import FigureData, load_provenance
-from adam_repro.analysis.measurements import Measurements
+from adam_repro.analysis.curves import load_provenance
+from adam_repro.analysis.measurements import load
 
 COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "n", "scale", "provenance"]
 COLUMNS += ["matched", "note"]
 VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
-SECTIONS = ("section6_1", "properties")
+SECTIONS = ("properties", "online_convex", "section6_1")  # in the order of verdicts
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,19 @@ def claim(id: str, *, section: str, figure: str, statement: str, margin: float) 
 
 def decide(folder: Path) -> pd.DataFrame:
     """The verdicts (``COLUMNS``) on the claims that the figure in ``folder`` bears on; empty where there are none."""
-    provenance = load_provenance(folder)
-    claims = [claim for claim in LEDGER.values() if claim.figure == provenance["figure"]]
+    figure = load_provenance(folder)["figure"]
+    claims = [claim for claim in LEDGER.values() if claim.figure == figure]
     if not claims:
         return pd.DataFrame(columns=COLUMNS)
-    data = Measurements.load(folder) if provenance["provenance"] == "synthetic" else FigureData.load(folder)
-    examined = [(claim, claim.examine(data)) for claim in claims]
-    family = {claim.id: statistics.p_better(x.d, claim.margin) for claim, x in examined if isinstance(x, Better)}
+    return examined(claims, load(folder))
+
+
+def examined(claims: Sequence[Claim], data: Any) -> pd.DataFrame:
+    """The verdicts (``COLUMNS``) on ``claims``, whose comparisons are one family."""
+    found = [(claim, claim.examine(data)) for claim in claims]
+    family = {claim.id: statistics.p_better(x.d, claim.margin) for claim, x in found if isinstance(x, Better)}
     levels = dict(zip(family, statistics.holm_levels(list(family.values())), strict=True))
-    rows = [_row(claim, examination, levels.get(claim.id), provenance) for claim, examination in examined]
+    rows = [_row(claim, examination, levels.get(claim.id), data.provenance) for claim, examination in found]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -1,0 +1,282 @@
+"""What sections 1, 2.1, 3 and 7.2 say of training, on three small problems of our own and on quadratics.
+
+The problems are regressions with 400 training examples and minibatches of 16: linear, logistic, and a network with one
+hidden layer, each made by a teacher of its own kind. All runs of a problem go on at once: over seeds, which differ in
+data, start and minibatches, and over arms, which differ in step size and schedule and share all else.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+
+from adam_repro.data.order import epoch_order, generator
+from adam_repro.measuring import Measurement
+from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer
+from adam_repro.protocol import TUNING_SEEDS
+
+FEATURES, HIDDEN = 10, 16
+TRAIN, TEST, BATCH, STEPS = 400, 4000, 16, 2000
+LAST = 5 * TRAIN // BATCH  # the steps of the last five passes, over which final costs are means
+DEFAULT_LR = 1e-3
+GRID = [10.0 ** (half / 2) for half in range(-8, 3)]
+SEEDS = 10
+HORIZON = 5000  # for which the step sizes that track a wandering optimum are tuned
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``predict(theta [n], x [batch, features])`` [batch] and the ``cost`` of a prediction; ``size`` is n."""
+
+    name: str
+    size: int
+    predict: Callable[[Tensor, Tensor], Tensor]
+    cost: Callable[[Tensor, Tensor], Tensor]
+    label: Callable[[Tensor, torch.Generator], Tensor]
+
+    def loss(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return self.cost(self.predict(theta, x), y)
+
+    def sample(self, seed: int) -> dict[str, Tensor]:
+        """Start, training and test examples of one seed."""
+        randomness = generator(seed, 0, self.name)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=randomness, dtype=torch.float64)
+
+        teacher, scales = normal(self.size), 10 ** (normal(FEATURES) / 2)
+        x = normal(TRAIN + TEST, FEATURES) * scales
+        y = self.label(self.predict(teacher, x), randomness)
+        start = 0.1 * normal(self.size)
+        return {"start": start, "x": x[:TRAIN], "y": y[:TRAIN], "test_x": x[TRAIN:], "test_y": y[TRAIN:]}
+
+
+def _network(theta: Tensor, x: Tensor) -> Tensor:
+    first, bias, second = theta.split([FEATURES * HIDDEN, HIDDEN, HIDDEN])
+    return torch.tanh(x @ first.view(FEATURES, HIDDEN) + bias) @ second
+
+
+def _noisy(prediction: Tensor, randomness: torch.Generator) -> Tensor:
+    return prediction + torch.randn(prediction.shape, generator=randomness, dtype=torch.float64)
+
+
+def _half_square(prediction: Tensor, y: Tensor) -> Tensor:
+    return ((prediction - y) ** 2).mean() / 2
+
+
+PROBLEMS = (
+    Problem("linear regression", FEATURES, lambda theta, x: x @ theta, _half_square, _noisy),
+    Problem(
+        "logistic regression",
+        FEATURES,
+        lambda theta, x: x @ theta,
+        functional.binary_cross_entropy_with_logits,
+        lambda logits, randomness: torch.bernoulli(logits.sigmoid(), generator=randomness),
+    ),
+    Problem("network", FEATURES * HIDDEN + 2 * HIDDEN, _network, _half_square, _noisy),
+)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Results [seeds, arms]: the training cost at the end (mean over the last five passes of the cost of the whole
+    training set), test losses of the last parameters and of their averages; ``steps`` in units of the step size,
+    [kept steps, seeds, arms, n]."""
+
+    train: Tensor
+    test: Tensor
+    test_of_mean: Tensor
+    test_of_ema: Tensor
+    steps: Tensor
+
+
+def train(
+    problem: Problem,
+    seeds: list[int],
+    lrs: list[float],
+    *,
+    decays: list[bool] | None = None,
+    count: int = STEPS,
+    keep: int = 10,
+    bias_correction: bool = True,
+) -> Runs:
+    """Train with Adam: an arm for each step size, which falls like 1 / sqrt(t) where ``decays`` says so."""
+    drawn = [problem.sample(seed) for seed in seeds]
+    data = {name: torch.stack([sample[name] for sample in drawn]) for name in drawn[0]}
+    lr = torch.tensor(lrs, dtype=torch.float64)[:, None]
+    falls = torch.tensor(decays or [False] * len(lrs))[:, None]
+    theta = data["start"][:, None].repeat(1, len(lrs), 1)
+    m, v, total, ema = torch.zeros(4, *theta.shape, dtype=torch.float64)
+    over_arms = functools.partial(torch.func.vmap, in_dims=(0, None, None))
+    gradient = torch.func.vmap(over_arms(torch.func.grad(problem.loss)))
+    loss = torch.func.vmap(over_arms(problem.loss))
+    costs, kept, seed_rows = [], [], torch.arange(len(seeds))[:, None]
+    per_pass = TRAIN // BATCH
+    for t in range(1, count + 1):
+        if (t - 1) % per_pass == 0:
+            order = torch.stack([epoch_order(TRAIN, seed, (t - 1) // per_pass + 1) for seed in seeds])
+        batch = order[:, (t - 1) % per_pass * BATCH :][:, :BATCH]
+        g = gradient(theta, data["x"][seed_rows, batch], data["y"][seed_rows, batch])
+        lr_t = torch.where(falls, lr / t**0.5, lr)
+        settings = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "bias_correction": bias_correction}
+        moved, m, v = Adam.rule(theta, g, m, v, t, lr=lr_t, **settings)
+        if t % keep == 0:
+            kept.append((moved - theta) / lr_t)
+        theta, total, ema = moved, total + moved, 0.999 * ema + 0.001 * moved
+        if t > count - LAST and t % per_pass == 0:
+            costs.append(loss(theta, data["x"], data["y"]))
+
+    def test(parameters: Tensor) -> Tensor:
+        return loss(parameters, data["test_x"], data["test_y"])
+
+    averages = test(total / count), test(ema / (1 - 0.999**count))
+    return Runs(torch.stack(costs).mean(0) if costs else torch.empty(0), test(theta), *averages, torch.stack(kept))
+
+
+@functools.cache
+def tuned(problem: Problem, decays: bool) -> float:
+    """The step size with the lowest training cost on the tuning seeds."""
+    found = train(problem, list(TUNING_SEEDS), GRID, decays=[decays] * len(GRID))
+    return GRID[int(found.train.mean(0).argmin())]
+
+
+@functools.cache
+def reported(problem: Problem, seed: int) -> Runs:
+    """Ten seeds of three arms: the default step size, the tuned constant one, the tuned falling one."""
+    arms = [DEFAULT_LR, tuned(problem, False), tuned(problem, True)]
+    return train(problem, list(range(seed, seed + SEEDS)), arms, decays=[False, False, True])
+
+
+def steps_in_training(seed: int) -> Iterator[Measurement]:
+    """C7: sizes of steps in units of alpha, over all coordinates and every tenth step of ten runs, default settings."""
+    for problem in PROBLEMS:
+        sizes = reported(problem, seed).steps[:, :, 0].abs().flatten()
+        for q in (0.5, 0.9, 0.99, 0.999, 1.0):
+            yield f"quantile {q:g} of |step| / alpha", problem.name, sizes.quantile(q).item()
+        yield "share of steps above alpha", problem.name, (sizes > 1).double().mean().item()
+
+
+def early_steps_in_training(seed: int) -> Iterator[Measurement]:
+    """C13: the largest of the first 50 steps in training, without bias correction and with it."""
+    for problem in PROBLEMS:
+        seeds = list(range(seed, seed + SEEDS))
+        corrected, without = (
+            train(problem, seeds, [DEFAULT_LR], count=50, keep=1, bias_correction=correction).steps.abs().max().item()
+            for correction in (True, False)
+        )
+        yield "largest |step| / alpha of the first 50 in training", f"{problem.name}, with correction", corrected
+        yield "largest |step| / alpha of the first 50 in training", f"{problem.name}, without", without
+
+
+def averaging(seed: int) -> Iterator[Measurement]:
+    """C26: the exponential average of constant parameters, corrected; test losses of averaged parameters.
+
+    Section 7.2 takes the plain mean over all steps, or the exponential one with beta2 and its correction.
+    """
+    theta = torch.randn(100, generator=generator(seed, 0, "C26"), dtype=torch.float64)
+    ema = torch.zeros_like(theta)
+    off = 0.0
+    for t in range(1, 1001):
+        ema = 0.999 * ema + 0.001 * theta
+        off = max(off, (ema / (1 - 0.999**t) / theta - 1).abs().max().item())
+    yield "relative error of the corrected average of constant parameters", "1000 steps", off
+    yield "relative error of our plain mean against torch's AveragedModel", "20 steps", _against_torch(seed)
+    for problem in PROBLEMS:
+        runs = reported(problem, seed)
+        for arm, name in ((1, "constant alpha"), (2, "alpha / sqrt(t)")):
+            for average, losses in (("plain", runs.test_of_mean), ("exponential", runs.test_of_ema)):
+                for place in range(SEEDS):
+                    setting = f"{problem.name}, {name}, seed {seed + place}"
+                    ratio = (losses[place, arm] / runs.test[place, arm]).item()
+                    yield f"test loss of the {average} average / of the last parameters", setting, ratio
+
+
+def _against_torch(seed: int) -> float:
+    model = torch.nn.Linear(5, 1, bias=False).double()
+    averaged, total = AveragedModel(model), torch.zeros(1, 5, dtype=torch.float64)
+    randomness = generator(seed, 0, "C26 torch")
+    for _ in range(20):
+        model.weight.data = torch.randn(1, 5, generator=randomness, dtype=torch.float64)
+        averaged.update_parameters(model)
+        total += model.weight.data
+    (mean,) = averaged.module.parameters()
+    return (mean.detach() / (total / 20) - 1).abs().max().item()
+
+
+def defaults(seed: int) -> Iterator[Measurement]:
+    """C28: the final training cost with the default step size over that with the tuned one, seed by seed."""
+    for problem in PROBLEMS:
+        yield "tuned alpha", problem.name, tuned(problem, False)
+        costs = reported(problem, seed).train
+        for place in range(SEEDS):
+            setting = f"{problem.name}, seed {seed + place}"
+            yield "training cost with the defaults / tuned", setting, (costs[place, 0] / costs[place, 1]).item()
+
+
+def step_size_from_distance(seed: int) -> Iterator[Measurement]:
+    """C9: the best step size on noisy quadratics against the distance to the optimum over the number of steps.
+
+    Ten coordinates start one distance away from the optimum, with curvatures from 0.01 to 1 and gradient noise of the
+    size of the distance; best is the lowest mean cost over the last tenth of the steps, mean of five runs.
+    """
+    curvature = torch.logspace(-2, 0, 10, dtype=torch.float64)
+    step_sizes = [10.0 ** (half / 2) for half in range(-12, 7)]
+    for count in (100, 1000, 10_000):
+        for distance in (0.01, 1.0, 100.0):
+            randomness = generator(seed, count, f"C9 {distance:g}")
+            alpha = torch.tensor(step_sizes, dtype=torch.float64)[:, None, None] * distance
+            theta = torch.full((len(step_sizes), 5, 10), distance, dtype=torch.float64)
+            m, v = torch.zeros(2, *theta.shape, dtype=torch.float64)
+            costs = torch.zeros(len(step_sizes), dtype=torch.float64)
+            for t in range(1, count + 1):
+                noise = torch.randn(5, 10, generator=randomness, dtype=torch.float64)
+                g = curvature * theta + distance * noise
+                theta, m, v = Adam.rule(theta, g, m, v, t, lr=alpha, beta1=0.9, beta2=0.999, eps=0.0)
+                if t > 0.9 * count:
+                    costs += (curvature * theta**2).sum(2).mean(1)
+            best = step_sizes[int(costs.argmin())] * distance
+            setting = f"distance {distance:g}, {count} steps"
+            yield "best alpha", setting, best
+            yield "best alpha / (distance / steps)", setting, best / (distance / count)
+
+
+def tracking(seed: int) -> Iterator[Measurement]:
+    """C27: mean squared distance from an optimum that wanders, at each optimizer's best step size.
+
+    Ten coordinates of curvature 1, gradient noise 1; the optimum takes a normal step of 0.05 after each update. The
+    step size is chosen on tuning seeds for 5000 steps; errors are means over the last half of these, and over the last
+    half of four times as many.
+    """
+    competitors: tuple[type[RuleOptimizer], ...] = (Adam, AdaGrad)
+    report = list(range(seed, seed + SEEDS))
+    for optimizer in competitors:
+        lrs = [10.0 ** (half / 2) for half in range(-8, 5)]
+        best = lrs[int(_tracking_errors(optimizer, list(TUNING_SEEDS), lrs, HORIZON).mean(0).argmin())]
+        yield "tuned alpha", optimizer.__name__, best
+        for horizon in (HORIZON, 4 * HORIZON):
+            errors = _tracking_errors(optimizer, report, [best], horizon)[:, 0].tolist()
+            for place, error in enumerate(errors):
+                yield f"mean squared distance, {optimizer.__name__}, {horizon} steps", f"seed {report[place]}", error
+
+
+def _tracking_errors(optimizer: type[RuleOptimizer], seeds: list[int], lrs: list[float], horizon: int) -> Tensor:
+    """[seeds, step sizes]"""
+    generators = [generator(seed, 0, "C27") for seed in seeds]
+    settings: dict = optimizer.settings() | {"lr": torch.tensor(lrs, dtype=torch.float64)[:, None]}
+    theta = torch.zeros(len(seeds), len(lrs), 10, dtype=torch.float64)
+    state = [torch.zeros_like(theta) for _ in optimizer.state_names]
+    optimum = torch.zeros(len(seeds), 1, 10, dtype=torch.float64)
+    errors = torch.zeros(len(seeds), len(lrs), dtype=torch.float64)
+    for t in range(1, horizon + 1):
+        drawn = torch.stack([torch.randn(2, 1, 10, generator=source, dtype=torch.float64) for source in generators])
+        theta, *state = optimizer.rule(theta, theta - optimum + drawn[:, 0], *state, t, **settings)
+        optimum = optimum + 0.05 * drawn[:, 1]
+        if t > horizon // 2:
+            errors += ((theta - optimum) ** 2).mean(2) / (horizon / 2)
+    return errors
