@@ -3,11 +3,15 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from made_up import write_figure
 
 from adam_repro.analysis import figures
 from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures.training import fig1_mnist
+from adam_repro.analysis.measurements import Measurements
+from adam_repro.surroundings import PROJECT_ROOT
 
 CURVES = ("Adam", "SGDNesterov", "AdaGrad", "RMSProp")
 FINALS = {("tuned", curve): 0.24 + 0.01 * place for place, curve in enumerate(CURVES)}
@@ -17,7 +21,7 @@ GRID = {(curve, lr): 0.3 + lr for curve in CURVES for lr in (0.01, 0.1, 1.0)}
 
 def drawn(folder, **more):
     data = FigureData.load(write_figure(folder, FINALS, grid=GRID, **more))
-    return dict(zip(("tuned", "matched", "default", "grid"), figures.fig1_mnist(data).axes, strict=True))
+    return dict(zip(("tuned", "matched", "default", "grid"), fig1_mnist(data).axes, strict=True))
 
 
 def lines(axes):
@@ -83,7 +87,7 @@ def test_curves_are_told_apart_without_colour(tmp_path):
 
 def test_sensitivity_is_the_final_cost_against_lr_and_divergence_a_cross_at_the_top(tmp_path):
     data = FigureData.load(write_figure(tmp_path, FINALS, grid={**GRID, ("Adam", 1.0): [math.nan, 0.5]}))
-    axes = figures.fig1_mnist(data).axes[3]
+    axes = fig1_mnist(data).axes[3]
     assert lines(axes)["Adam"].get_xdata().tolist() == [0.01, 0.1]
     assert lines(axes)["AdaGrad"].get_xdata().tolist() == [0.01, 0.1, 1.0]
     crosses = [line for line in axes.get_lines() if line.get_marker() == "x" and len(line.get_xdata())]
@@ -92,7 +96,7 @@ def test_sensitivity_is_the_final_cost_against_lr_and_divergence_a_cross_at_the_
 
 def test_a_diverged_run_is_counted_in_the_legend(tmp_path):
     finals = {**FINALS, ("tuned", "Adam"): [0.2, 0.2, math.nan]}
-    axes = figures.fig1_mnist(FigureData.load(write_figure(tmp_path, finals))).axes[0]
+    axes = fig1_mnist(FigureData.load(write_figure(tmp_path, finals))).axes[0]
     line = lines(axes)["Adam"]
     assert line.get_label() == "Adam, lr 0.1, n = 3, 1 diverged"
     assert len(line.get_xdata()) == 0, "a mean over the survivors would flatter"
@@ -100,7 +104,7 @@ def test_a_diverged_run_is_counted_in_the_legend(tmp_path):
 
 def test_a_panel_without_runs_says_how_to_make_them(tmp_path):
     finals = {key: value for key, value in FINALS.items() if key[0] == "tuned"}
-    panels = figures.fig1_mnist(FigureData.load(write_figure(tmp_path, finals))).axes
+    panels = fig1_mnist(FigureData.load(write_figure(tmp_path, finals))).axes
     for axes in panels[1:]:
         assert "make reproduce" in words(axes)
 
@@ -110,3 +114,12 @@ def test_equal_data_make_equal_files(tmp_path):
     first = [path.read_bytes() for path in figures.save(data, data.folder)]
     assert [path.read_bytes() for path in figures.save(data, data.folder)] == first
     assert {path.name for path in tmp_path.iterdir()} >= {"figure.png", "figure.svg"}
+
+
+@pytest.mark.parametrize(("name", "panels"), [("properties", 6), ("online_convex", 4)])
+def test_measurements_are_drawn_every_line_of_them_with_numbers(name, panels):
+    drawn = figures.FIGURES[name](Measurements.load(PROJECT_ROOT / "results" / "reference" / name))
+    assert len(drawn.axes) == panels
+    for axes in drawn.axes:
+        assert axes.get_title() and axes.get_xlabel() and axes.get_legend() is not None
+        assert all(np.isfinite(line.get_ydata()).all() and len(line.get_ydata()) for line in axes.get_lines())

@@ -69,8 +69,8 @@ PLANTED = {
     "the schedule one step late": (
         [schedules],
         "inverse_sqrt_step",
-        "t**",
-        "(t + 1)**",
+        "_inverse_sqrt(t)",
+        "_inverse_sqrt(t + 1)",
         lambda: test_schedules.test_the_first_factor_is_1(schedules.inverse_sqrt_step),
     ),
     "a population's t one too high": (

@@ -1,0 +1,69 @@
+"""Draws figures: a figure lays panels out, a panel takes Axes and returns nothing.
+
+Every optimizer has one colour, one dash pattern and one marker everywhere, told apart without colour too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.measurements import Measurements
+
+STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
+    "Adam": {"color": "#000000", "linestyle": "-", "marker": "o"},
+    "SGDNesterov": {"color": "#0072b2", "linestyle": (0, (6, 2)), "marker": "s"},
+    "AdaGrad": {"color": "#d55e00", "linestyle": (0, (1, 1.2)), "marker": "^"},
+    "RMSProp": {"color": "#009e73", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "D"},
+    "AdaDelta": {"color": "#cc79a7", "linestyle": (0, (3, 1, 1, 1, 1, 1)), "marker": "v"},
+    "AdaMax": {"color": "#e69f00", "linestyle": (0, (8, 3)), "marker": "P"},
+    "SFO": {"color": "#56b4e9", "linestyle": (0, (2, 2)), "marker": "X"},
+}
+RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "svg.hashsalt": "adam-repro",
+    "svg.fonttype": "path",
+}
+
+FIGURES: dict[str, Callable[[Any], Figure]] = {}
+
+
+def figure(name: str) -> Callable:
+    """Register the function that draws the figure of that name."""
+
+    def enter(draw: Callable[[Any], Figure]) -> Callable[[Any], Figure]:
+        FIGURES[name] = draw
+        return draw
+
+    return enter
+
+
+def save(data: FigureData | Measurements, folder: Path) -> list[Path]:
+    """Draw the figure of ``data`` and write figure.svg and figure.png into ``folder``: equal data, equal bytes."""
+    with matplotlib.rc_context(RC):
+        drawn = FIGURES[data.provenance["figure"]](data)
+        paths = [folder / "figure.svg", folder / "figure.png"]
+        drawn.savefig(paths[0], metadata={"Date": None, "Creator": None})
+        drawn.savefig(paths[1], dpi=150, metadata={"Software": None})
+    return paths
+
+
+for name in ("training", "measured"):
+    importlib.import_module(f"{__name__}.{name}")
