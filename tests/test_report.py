@@ -35,6 +35,16 @@ def test_building_draws_and_decides(tmp_path):
     assert pd.read_csv(folder / "verdicts.csv")["verdict"].tolist() == ["supported"] * 4
 
 
+def test_verdicts_are_in_the_order_of_their_numbers_and_sections_are_no_numbers(tmp_path):
+    shutil.copytree(REFERENCE, tmp_path, dirs_exist_ok=True)
+    verdicts = report.gather_verdicts(tmp_path)
+    ids = verdicts["claim"].tolist()
+    assert [ids.index(id) for id in ("C2", "C9a", "C9b", "C10", "C28", "L7", "P1")] == sorted(
+        ids.index(id) for id in ("C2", "C9a", "C9b", "C10", "C28", "L7", "P1")
+    )
+    assert verdicts.set_index("claim").loc["C18", "section"] == "4"
+
+
 def test_this_runs_verdicts_stand_beside_the_references(tmp_path):
     build(tmp_path / "quick" / "fig1_mnist", NO_DIFFERENCE, scale="quick")
     build(tmp_path / "reference" / "fig1_mnist")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,11 @@ def built(results: Path) -> list[Path]:
 
 
 def gather_verdicts(results: Path) -> pd.DataFrame:
-    """The verdicts of all folders below ``results`` in the order of the ledger; written to its verdicts.csv too."""
-    found = [pd.read_csv(path) for folder in built(results) if (path := folder / "verdicts.csv").is_file()]
+    """The verdicts of all folders below ``results``, C2 before C10 and L after C; written to its verdicts.csv too."""
+    found = [_read(path) for folder in built(results) if (path := folder / "verdicts.csv").is_file()]
     if not found:
         return pd.DataFrame(columns=claims.COLUMNS)
-    order = {id: place for place, id in enumerate(claims.LEDGER)}
-    joined = pd.concat(found, ignore_index=True).sort_values("claim", key=lambda ids: ids.map(order), kind="stable")
+    joined = pd.concat(found, ignore_index=True).sort_values("claim", key=lambda ids: ids.map(_natural), kind="stable")
     _write_csv(results / "verdicts.csv", joined)
     return joined.fillna({"matched": "", "note": ""})
 
@@ -67,7 +67,7 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
     if ours.empty:
         console.print("No claims were decided.")
         return
-    recorded = pd.concat([pd.read_csv(path) for path in sorted(reference.glob("*/verdicts.csv"))] or [ours.head(0)])
+    recorded = pd.concat([_read(path) for path in sorted(reference.glob("*/verdicts.csv"))] or [ours.head(0)])
     theirs = {row["claim"]: row for row in recorded.to_dict("records")}
     table = Table(title="Verdicts", title_justify="left", show_lines=True)
     for heading in ("claim", "the paper says", "this run", "effect and interval", "reference"):
@@ -80,7 +80,7 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
     console.print(table)
     scales, data = (", ".join(sorted(set(ours[column]))) for column in ("scale", "provenance"))
     console.print(f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [95 % interval, 90 % where "
-                  "equality is asked]; n counts seeds.", highlight=False)  # fmt: skip
+                  "equality is asked]; n counts seeds. What the effect of a C claim is, its note says.", highlight=False)  # fmt: skip
     console.print(f"Verdicts with their notes: {results / 'verdicts.csv'}", highlight=False, soft_wrap=True)
     for path in sorted(results.glob("*/figure.png")):
         console.print(f"Figure: {path}", highlight=False, soft_wrap=True)
@@ -120,6 +120,15 @@ def _between_markers(readme: Path, name: str, table: str) -> str:
 
 def _rendered(template: str, **values: Any) -> str:
     return TEMPLATES.get_template(template).render(**values)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"section": str})  # section 4 is no number
+
+
+def _natural(id: str) -> str:
+    """A key that sorts C2 before C10."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(3), id)
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:

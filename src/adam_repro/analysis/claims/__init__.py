@@ -24,7 +24,7 @@ from adam_repro.analysis.measurements import load
 COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "n", "scale", "provenance"]
 COLUMNS += ["matched", "note"]
 VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
-SECTIONS = ("properties", "online_convex", "section6_1")  # in the order of verdicts
+SECTIONS = ("properties", "online_convex", "section6_1")
 
 
 @dataclass(frozen=True)
