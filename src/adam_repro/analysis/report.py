@@ -79,8 +79,11 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
         table.add_row(row["claim"], f"{row['statement']} (§{row['section']})", verdict, effect(row), beside)
     console.print(table)
     scales, data = (", ".join(sorted(set(ours[column]))) for column in ("scale", "provenance"))
-    console.print(f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [95 % interval, 90 % where "
-                  "equality is asked]; n counts seeds. What the effect of a C claim is, its note says.", highlight=False)  # fmt: skip
+    console.print(
+        f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [95 % interval, 90 % where equality is "
+        "asked]; n counts seeds. For a C claim the note says what the effect is.",
+        highlight=False,
+    )
     console.print(f"Verdicts with their notes: {results / 'verdicts.csv'}", highlight=False, soft_wrap=True)
     for path in sorted(results.glob("*/figure.png")):
         console.print(f"Figure: {path}", highlight=False, soft_wrap=True)
