@@ -14,7 +14,19 @@ import pytest
 import torch
 from torch import fx
 
-from adam_repro.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdaMax, AdamEpsHat, RMSProp, SGDNesterov
+from adam_repro.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamEpsHat,
+    AdamW,
+    AMSGrad,
+    RMSProp,
+    SGDNesterov,
+)
 
 # Every rule in every form that its flags can choose.
 FORMS = [
@@ -33,6 +45,7 @@ VALUES = {
     "beta2": [0.9, 0.99, 0.9999],
     "rho": [0.5, 0.95, 0.999],
     "momentum": [0.0, 0.5, 0.99],
+    "weight_decay": [0.0, 0.1, 1.0],
 }
 
 
@@ -80,6 +93,27 @@ TWINS = {
         {"lr": 0.02, "beta1": 0.7, "beta2": 0.95, "eps": 1e-4},
         torch.optim.Adamax,
         {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-4},
+    ),
+    "AMSGrad by default": (AMSGrad, {}, torch.optim.Adam, {"amsgrad": True}),
+    "AMSGrad": (
+        AMSGrad,
+        {"lr": 0.02, "beta1": 0.7, "beta2": 0.95, "eps": 1e-4},
+        torch.optim.Adam,
+        {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-4, "amsgrad": True},
+    ),
+    "AdamW by default": (AdamW, {}, torch.optim.AdamW, {}),
+    "AdamW": (
+        AdamW,
+        {"lr": 0.02, "beta1": 0.7, "beta2": 0.95, "eps": 1e-4, "weight_decay": 0.3},
+        torch.optim.AdamW,
+        {"lr": 0.02, "betas": (0.7, 0.95), "eps": 1e-4, "weight_decay": 0.3},
+    ),
+    "AdaDelta by default": (AdaDelta, {}, torch.optim.Adadelta, {}),
+    "AdaDelta": (
+        AdaDelta,
+        {"lr": 0.3, "rho": 0.95, "eps": 1e-4},
+        torch.optim.Adadelta,
+        {"lr": 0.3, "rho": 0.95, "eps": 1e-4},
     ),
     "AdaGrad by default": (AdaGrad, {}, torch.optim.Adagrad, {}),
     "AdaGrad": (AdaGrad, {"lr": 0.3, "eps": 1e-4}, torch.optim.Adagrad, {"lr": 0.3, "eps": 1e-4}),
@@ -220,6 +254,28 @@ def test_adamax_without_epsilon_loses_a_coordinate_that_has_seen_no_gradient_and
 def test_the_first_step_of_rmsprop_is_lr_over_the_root_of_1_minus_rho():
     step = path(RMSProp, nonzero_gradients(1, 5), lr=0.01, rho=0.96, eps=0).abs()
     torch.testing.assert_close(step, torch.full_like(step, 0.05), rtol=1e-13, atol=0)
+
+
+def test_amsgrad_does_not_lengthen_its_steps_when_gradients_shrink_and_adam_does():
+    gradients = torch.cat([torch.ones(1, 1), torch.full((2000, 1), 1e-3)]).double()
+    last = {c: path(c, gradients, lr=1, beta2=0.99, eps=0).diff(dim=0)[-1].abs().item() for c in (Adam, AMSGrad)}
+    assert last[Adam] == pytest.approx(1, rel=0.01)
+    assert last[AMSGrad] == pytest.approx(1e-3 / 0.1, rel=0.01), "v_max is still (1 - beta2) * 1^2"
+
+
+def test_adamw_without_a_gradient_shrinks_parameters_and_adam_leaves_them():
+    for optimizer_class, left in ((Adam, 1.0), (AdamW, (1 - 0.5 * 0.1) ** 3)):
+        theta = torch.ones(4, dtype=torch.float64, requires_grad=True)
+        optimizer = optimizer_class([theta], lr=0.5, **({"weight_decay": 0.1} if optimizer_class is AdamW else {}))
+        for _ in range(3):
+            theta.grad = torch.zeros_like(theta)
+            optimizer.step()
+        assert theta.tolist() == pytest.approx([left] * 4, rel=1e-15)
+
+
+def test_the_first_step_of_adadelta_is_of_the_size_of_the_root_of_epsilon():
+    (step,) = path(AdaDelta, torch.tensor([[1.0, -100.0]], dtype=torch.float64), eps=1e-6)
+    assert step.tolist() == pytest.approx([-1e-3 / math.sqrt(0.1), 1e-3 / math.sqrt(0.1)], rel=1e-4)
 
 
 def test_adagrad_under_a_constant_gradient_steps_by_lr_over_the_root_of_t():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from adam_repro.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdaMax, AdamEpsHat, RMSProp, SGDNesterov
+from adam_repro.optimizers import OPTIMIZERS, SGD, AdaDelta, AdaGrad, Adam, AdaMax, AdamEpsHat, RMSProp, SGDNesterov
 
 every_optimizer = pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
 
@@ -109,7 +109,7 @@ def test_a_loaded_state_does_not_change_when_its_source_goes_on(optimizer_class)
 @every_optimizer
 def test_a_quadratic_is_brought_to_its_minimum(optimizer_class):
     theta = parameter(5)
-    optimizer = optimizer_class([theta], lr=0.05)
+    optimizer = optimizer_class([theta], lr=10.0 if optimizer_class is AdaDelta else 0.05)  # its lr has no units
     scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.01, total_iters=500)
     for _ in range(500):
         descend(theta, optimizer, 1)

@@ -29,6 +29,7 @@ VALUES = {
     "beta2": [0.9, 0.99, 0.9999],
     "rho": [0.5, 0.95, 0.999],
     "momentum": [0.0, 0.5, 0.99],
+    "weight_decay": [0.0, 0.1, 1.0],
 }
 
 
@@ -80,7 +81,7 @@ def test_nothing_that_depends_on_numbers_alone_is_left_in_the_elementwise_half(o
             assert tensors.intersection(node.all_input_nodes), f"{node} is the same for every weight"
             tensors.add(node)
     settings = {name: torch.tensor(values) for name, values in numbers(optimizer, flags).items()}
-    assert len(staged.coefficients(torch.tensor(1.0), **settings)) <= 8
+    assert len(staged.coefficients(torch.tensor(1.0), **settings)) <= 9
 
 
 class Decayed(RuleOptimizer):

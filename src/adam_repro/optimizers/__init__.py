@@ -11,22 +11,39 @@ the hyper-parameters. It is called in three ways, hence plain arithmetic and no 
 To add an optimizer, write its file and put its class into `OPTIMIZERS`.
 """
 
+from .adadelta import AdaDelta
 from .adagrad import AdaGrad
 from .adam import Adam, AdamEpsHat
 from .adamax import AdaMax
+from .adamw import AdamW
+from .amsgrad import AMSGrad
 from .rmsprop import RMSProp
 from .rule import RuleOptimizer
 from .sgd import SGD, SGDNesterov
 
-OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (Adam, AdamEpsHat, AdaMax, AdaGrad, RMSProp, SGD, SGDNesterov)
+OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (
+    Adam,
+    AdamEpsHat,
+    AdaMax,
+    AMSGrad,
+    AdamW,
+    AdaGrad,
+    AdaDelta,
+    RMSProp,
+    SGD,
+    SGDNesterov,
+)
 
 __all__ = [
     "OPTIMIZERS",
     "SGD",
+    "AMSGrad",
+    "AdaDelta",
     "AdaGrad",
     "AdaMax",
     "Adam",
     "AdamEpsHat",
+    "AdamW",
     "RMSProp",
     "RuleOptimizer",
     "SGDNesterov",

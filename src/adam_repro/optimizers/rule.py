@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 # One name, one meaning, one range in all rules: every number lies in [0, bound).
-UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
+UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf}
+UPPER_BOUND |= {"beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
 
 # What torch itself keeps in a parameter group beside the hyper-parameters.
 TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}
