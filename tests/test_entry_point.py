@@ -40,6 +40,22 @@ def test_a_run_is_trained_once_and_its_record_is_where_it_says(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 
+def test_another_experiment_trains_its_network_with_optimizers_of_ours_and_of_others(tmp_path):
+    script = PROJECT_ROOT / "experiments" / "mlp.py"
+    small = [*STAND_IN, "model.hidden=[20,20]", f"results={tmp_path}"]
+    first = call(*small, "-m", "optimizer=adadelta,rmsprop", cwd=tmp_path, script=script)
+    assert first.returncode == 0 and "2 of 2 runs are done" in first.stdout, first.stderr
+    foreign = ["optimizer=external", "optimizer._target_=torch.optim.NAdam"]
+    assert call(*small, *foreign, cwd=tmp_path, script=script).returncode == 0
+    kept = [records.read(folder) for folder in (tmp_path / "runs" / "mlp").iterdir()]
+    assert {record.config["optimizer"]["_target_"].rpartition(".")[2] for record in kept} == {
+        "AdaDelta",
+        "RMSProp",
+        "NAdam",
+    }
+    assert all(record.curve["train_cost"].notna().sum() == 2 for record in kept)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -118,6 +118,7 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
     if waiting:
         processes = workers or cores()
         groups = populations(waiting, processes)
+        processes = min(processes, len(groups))
         kinds = {_shape(group): group for group in groups}
         torch.set_num_threads(1)  # as a worker has
         seconds = {shape: _calibrated_seconds(group) for shape, group in kinds.items()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from adam_repro.data import Dataset
-from adam_repro.data.order import epoch_order, fixed_subset
+from adam_repro.data.order import epoch_order, fixed_subset, seed_noise
 
 CLEAN_EXAMPLES = 10_000
 EVALUATION_CHUNK = 1000
@@ -82,6 +82,7 @@ def train(
     for epoch in range(1, epochs + 1):
         began = time.perf_counter()
         batches = epoch_order(n, seed, epoch).split(batch_size)
+        seed_noise(seed, epoch)
         learner.begin_epoch(epoch, range(t + 1, t + 1 + len(batches)))
         costs = torch.stack(
             [  # index_select takes rows in half the time of indexing

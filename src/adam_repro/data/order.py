@@ -23,6 +23,11 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator(seed, epoch, "order"))
 
 
+def seed_noise(seed: int, epoch: int) -> None:
+    """Set what torch draws from by default, such as dropout masks, for one pass of one run."""
+    torch.manual_seed(generator(seed, epoch, "noise").initial_seed())
+
+
 def fixed_subset(n: int, size: int) -> Tensor:
     """``size`` of ``n`` examples (all of them where n is smaller), the same for every run: sorted indices, int64."""
     return torch.randperm(n, generator=generator(0, 0, "fixed subset"))[:size].sort().values
