@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adam_repro import products
-from adam_repro.products import product
+from adam_repro.products import Linear, product
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,22 @@ def test_a_product_is_the_product_for_rows_columns_and_transposes(monkeypatch, o
             got = product(a, right)
             assert got.shape == (m, n) and got.dtype == dtype and got.is_contiguous()
             torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_layer_and_its_gradients_are_those_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = Linear(20, 7).double(), torch.nn.Linear(20, 7).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(5, 20, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(ours, x)
+    for layer in (ours, theirs):
+        (layer(x) ** 2).sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
+
+
+def test_a_layer_takes_no_gradient_of_its_input_where_none_is_asked_for():
+    layer = Linear(4, 3)
+    x = torch.ones(2, 4)
+    layer(x).sum().backward()
+    assert x.grad is None and layer.weight.grad.eq(2).all() and layer.bias.grad.eq(2).all()

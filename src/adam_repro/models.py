@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from adam_repro.products import Linear
+
 
 class SoftmaxRegression(nn.Module):
     """Multinomial logistic regression (paper, section 6.1): logits = W x + b.
@@ -44,8 +46,8 @@ class MLP(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Dropout(input_dropout)]
         for inputs, outputs in itertools.pairwise((in_features, *hidden)):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(hidden_dropout)]
-        self.layers = nn.Sequential(*layers, nn.Linear((in_features, *hidden)[-1], classes))
+            layers += [Linear(inputs, outputs), nn.ReLU(), nn.Dropout(hidden_dropout)]
+        self.layers = nn.Sequential(*layers, Linear((in_features, *hidden)[-1], classes))
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -7,14 +7,39 @@ operator below.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a [m, k] times the transpose of b [n, k]: [m, n]."""
-    if ONEDNN and a.dtype == torch.float32:  # it has no float64
+    if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":  # it has no float64
         return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
     return torch.mm(a, b.t())
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` by ``product``, its gradients too. Shapes as there, with one batch dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Affine.apply(x, self.weight, self.bias)
+
+
+class _Affine(torch.autograd.Function):
+    """x [batch, in], weight [out, in], bias [out]: x times the transpose of weight, plus bias, [batch, out]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight).add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        (g,) = gradients
+        back = product(g, weight.t()) if ctx.needs_input_grad[0] else None
+        return back, product(g.t(), x.t()), g.sum(0)
