@@ -148,6 +148,7 @@ ARMS = (
 )
 
 
+@functools.cache  # two claims ask for the first arms
 def reddi(arm: Arm, seed: int) -> list[tuple[int, float, float]]:
     """(T, position, R(T) / T) at powers of ten, from x = 0. Algorithm 1 in one coordinate, or AMSGrad as Reddi
     et al. write it, without bias correction; no epsilon."""
