@@ -15,7 +15,7 @@ from adam_repro.analysis import report
 from adam_repro.analysis.gather import gather
 from adam_repro.app import CONFIGS, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.search import chosen_figures, experiment_of
+from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
 
 MEASURED = ("properties", "online_convex")  # experiments that write their own measurements and train no runs
@@ -51,7 +51,8 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
             if not (folder / "index.csv").exists():
                 continue
             command = f"make reproduce SCALE={scale} FIGURE={figure}"
-            gather(folder, results, figure=figure, scale=scale, command=command)
+            milestones = node_of(figure).get("milestones", [])
+            gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
         report.build(folder)
     report.show_verdicts(results / scale, PROJECT_ROOT / "results" / "reference")
     return status

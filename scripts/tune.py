@@ -14,7 +14,8 @@ from adam_repro.search import Trials, command, table, write_settings
 
 
 def tune(trials: Trials) -> None:
-    check_seeds(TUNING_SEEDS)
+    seeds = TUNING_SEEDS[: trials.plan.seeds]
+    check_seeds(seeds)
     grids = {curve: Grid.of(search, name=curve) for curve, search in trials.search.items()}
     check_budgets(grids)
     tried: dict[str, list[dict]] = {curve: [] for curve in grids}
@@ -22,7 +23,7 @@ def tune(trials: Trials) -> None:
     rows, new, extended = [], grids, {-1: 0, 1: 0}
     while True:
         asked = [(curve, settings) for curve, grid in new.items() for settings in grid.trials()]
-        for (curve, settings), found in zip(asked, trials.run(asked, TUNING_SEEDS), strict=True):
+        for (curve, settings), found in zip(asked, trials.run(asked, seeds), strict=True):
             finals = [final_costs(record)["train_cost"] for record in found]
             tried[curve].append(settings)
             costs[curve].append([math.inf if cost is None else cost for cost in finals])
@@ -32,7 +33,7 @@ def tune(trials: Trials) -> None:
         best = {curve: choose(dict(enumerate(costs[curve]))) for curve in grids}
         grids = {curve: grids[curve].joined(new[curve]) for curve in grids}
         best_lr = {curve: tried[curve][place]["lr"] for curve, place in best.items()}
-        new = extension(grids, best_lr, extended)
+        new = extension(grids, best_lr, extended, trials.plan.extensions)
         if not new:
             break
         side = 1 if next(iter(new.values())).lr[0] > next(iter(grids.values())).lr[-1] else -1
@@ -40,15 +41,17 @@ def tune(trials: Trials) -> None:
         print(f"An optimum lies on the {'upper' if side > 0 else 'lower'} edge: every grid is extended there.")
     table(trials.folder / "tuning.csv", rows)
     budget = check_budgets(grids)
+    examples = f" of {trials.plan.train_examples:,} examples" if trials.plan.train_examples else ""
     for curve, place in best.items():
         settings, edge = tried[curve][place], grids[curve].side(best_lr[curve]) != 0
-        mean = sum(costs[curve][place]) / len(TUNING_SEEDS)
+        mean = sum(costs[curve][place]) / len(seeds)
         why = [
             f"Chosen by the protocol: lowest training cost, {mean:.4f} (mean of the last 5 epochs and of the seeds "
-            f"{', '.join(map(str, TUNING_SEEDS))}),",
-            f"of {budget} trials at {trials.epochs} epochs, all in results/reference/{trials.folder.name}/tuning.csv",
+            f"{', '.join(map(str, seeds))}),",
+            f"of {budget} trials at {trials.epochs} epochs{examples}. The trials: "
+            f"results/reference/{trials.folder.name}/tuning.csv",
         ]
-        labels = {"tuned_at": trials.epochs, "on_grid_edge": edge}
+        labels = {"tuned_at": trials.epochs, "tuned_on": trials.plan.train_examples, "on_grid_edge": edge}
         write_settings(
             trials.folder / "tuned" / f"{curve}.yaml", curve=curve, settings=settings, labels=labels, why=why
         )

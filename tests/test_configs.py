@@ -8,9 +8,9 @@ from hydra.utils import get_class, instantiate
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.app import CONFIGS, compose
 from adam_repro.optimizers import OPTIMIZERS
-from adam_repro.protocol import Grid
+from adam_repro.protocol import Grid, check_budgets
 from adam_repro.run import build_model, build_optimizer, prepare
-from adam_repro.search import figures
+from adam_repro.search import Trials, experiment_of, figures, optimizer_of
 
 STAND_IN = "dataset.stand_in=only"
 TRIALS = 24
@@ -55,9 +55,9 @@ def test_every_optimizer_class_has_a_config():
 
 
 @pytest.mark.parametrize("name", options("schedule"))
-def test_every_schedule_starts_at_one(name):
+def test_every_schedule_starts_at_one_but_what_stands_for_a_missing_correction(name):
     schedule = instantiate(compose("logistic_regression", [f"schedule={name}"]).schedule)
-    assert schedule(1, 1) == 1.0
+    assert schedule(1, 1) == (pytest.approx(10**0.5) if name == "missing_correction" else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,19 @@ def test_a_figure_says_which_command_draws_it_and_has_settings_for_its_curves(fi
     experiment = node["figure"]["experiment"]
     assert command == f"# python experiments/{experiment}.py figure={figure}"
     assert (CONFIGS.parent / "experiments" / f"{experiment}.py").exists()
-    assert len(paper_curves(node["figure"]["panel"])) > 0
-    for kind in ("tuned", "matched"):
-        for name in node["hydra"]["sweeper"]["arms"][kind][kind].split(","):
-            assert (CONFIGS / kind / f"{name}.yaml").exists(), name
+    panel = node["figure"]["panel"]
+    assert panel is None or len(paper_curves(panel)) > 0
+    for arm in node["hydra"]["sweeper"]["arms"].values():
+        for kind in ("tuned", "matched"):
+            for name in arm[kind].split(",") if kind in arm else ():
+                assert (CONFIGS / kind / f"{name}.yaml").exists(), name
+
+
+@pytest.mark.parametrize("figure", figures())
+def test_every_optimizer_of_a_figure_gets_the_same_number_of_trials(figure):
+    trials = Trials(figure, scale="paper", arm="tuning", overrides=[STAND_IN])
+    grids = {curve: Grid.of(search, name=curve) for curve, search in trials.search.items()}
+    assert check_budgets(grids) >= 12
 
 
 @pytest.mark.parametrize(
@@ -89,10 +98,12 @@ def test_a_figure_says_which_command_draws_it_and_has_settings_for_its_curves(fi
 )
 def test_every_chosen_setting_composes_and_is_what_its_file_says(path: Path):
     kind, figure, curve = path.parts[-3], path.parts[-2], path.stem
-    cfg = compose("logistic_regression", [f"figure={figure}", f"{kind}={figure}/{curve}", STAND_IN])
+    experiment = experiment_of(figure)
+    cfg = compose(experiment, [f"figure={figure}", f"{kind}={figure}/{curve}", STAND_IN])
     node = yaml.safe_load(path.read_text())
     assert {key: cfg.optimizer[key] for key in node["optimizer"]} == node["optimizer"]
-    assert cfg.optimizer._target_ == compose("logistic_regression", [f"optimizer={curve}"]).optimizer._target_
+    assert cfg.optimizer._target_ == compose(experiment, [f"optimizer={optimizer_of(curve)}"]).optimizer._target_
+    assert cfg.get("dropout_label", "") == "+dropout" or "+dropout" not in curve
     if kind == "tuned":
         assert cfg.tuned_at == node["tuned_at"] > 0
         assert "l2" not in node, "L2 belongs to the objective: it is never tuned"

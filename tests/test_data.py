@@ -14,7 +14,7 @@ import pytest
 import torch
 import torchvision.datasets
 
-from adam_repro.data import Dataset, default_root, digits, mnist
+from adam_repro.data import Dataset, default_root, digits, fetching, mnist
 from adam_repro.data.order import epoch_order, fixed_subset, generator
 from adam_repro.errors import UserError
 
@@ -23,7 +23,7 @@ from adam_repro.errors import UserError
 def forgetful():
     """What a process remembers of one data root or server is no business of the next test."""
     mnist.load.cache_clear()
-    mnist.unreachable.cache_clear()
+    fetching.unreachable.cache_clear()
 
 
 def idx(array):
@@ -195,7 +195,7 @@ def offline(monkeypatch):
 def test_without_data_or_network_the_digits_stand_in_and_say_so(tmp_path, offline, caplog):
     data = mnist.load(tmp_path / "root")
     assert (data.name, data.provenance) == ("digits", "stand-in")
-    assert "scikit-learn's digits stand in for it" in caplog.text and "make data" in caplog.text
+    assert "stand-in: scikit-learn's digits" in caplog.text and "make data" in caplog.text
     assert not (tmp_path / "root").exists()
 
 
@@ -211,9 +211,9 @@ def test_another_word_for_stand_in_is_refused(tmp_path):
 
 def test_a_server_that_does_not_answer_costs_no_more_than_the_probe(server, monkeypatch):
     server["hang"] = b"1"
-    monkeypatch.setattr(mnist, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(fetching, "PROBE_SECONDS", 0.2)
     began = time.perf_counter()
-    reason = mnist.unreachable(tuple(torchvision.datasets.MNIST.mirrors))
+    reason = fetching.unreachable(tuple(torchvision.datasets.MNIST.mirrors))
     assert time.perf_counter() - began < 1
     assert reason is not None
 

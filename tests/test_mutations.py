@@ -15,6 +15,8 @@ from test_properties import verdicts
 from tiny_data import tiny
 
 from adam_repro import protocol, schedules, training
+from adam_repro.data import Dataset
+from adam_repro.members import Segment
 from adam_repro.optimizers import AdaGrad, Adam, AdaMax, SGDNesterov
 from adam_repro.population import Population
 from adam_repro.protocol import Grid
@@ -74,8 +76,8 @@ PLANTED = {
         lambda: test_schedules.test_the_first_factor_is_1(schedules.inverse_sqrt_step),
     ),
     "a population's t one too high": (
-        [Population],
-        "begin_epoch",
+        [Segment],
+        "coefficients",
         "torch.arange(steps.start, steps.stop,",
         "torch.arange(steps.start + 1, steps.stop + 1,",
         test_population.test_members_equal_their_solo_runs_in_float64,
@@ -87,11 +89,11 @@ PLANTED = {
         "pass",
         lambda: test_population.test_l2_pulls_on_weights_and_not_on_biases(tiny()),
     ),
-    "the last minibatch dropped": (
-        [training, test_training],
-        "train",
-        ".split(batch_size)",
-        ".split(batch_size)[:-1]",
+    "the last example dropped": (
+        [Dataset],
+        "minibatches",
+        "in order.split(size)",
+        "in order[:-1].split(size)",
         test_training.test_every_epoch_sees_every_example_once_in_an_order_of_its_own,
     ),
     "the last part dropped in evaluation": (

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from adam_repro.optimizers import OPTIMIZERS, RuleOptimizer
-from adam_repro.population import Member, Segment
+from adam_repro.members import Member, Segment
 from adam_repro.schedules import constant, inverse_sqrt_step
 from adam_repro.staging import stage
 
@@ -56,15 +56,15 @@ def test_a_staged_rule_is_bit_equal_to_the_rule_itself_over_100_steps(optimizer,
 def test_members_staged_together_follow_the_rule_each_with_its_own_numbers(optimizer, flags):
     values = numbers(optimizer, flags)
     members = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    t = torch.arange(1, 101, dtype=torch.float64)
     theta = torch.zeros(3, 1, 5, dtype=torch.float64)
     segment = Segment(
-        [Member(optimizer, {**settings, **dict(flags)}, inverse_sqrt_step, 0.0) for settings in members], theta
+        [Member(optimizer, {**settings, **dict(flags)}, inverse_sqrt_step, 0.0) for settings in members], theta.dtype
     )
-    together = [theta, *segment.state]
+    together = [theta, *segment.state_of(theta)]
     alone = [[torch.zeros(1, 5, dtype=torch.float64) for _ in together] for _ in members]
-    for step, (g, coefficients) in enumerate(zip(gradients(100, 3, 1, 5), segment.coefficients(t, 1), strict=True), 1):
-        together = segment.staged.elementwise(together[0], g, *together[1:], *coefficients)
+    every = segment.coefficients(range(1, 101), 1)
+    for step, (g, coefficients) in enumerate(zip(gradients(100, 3, 1, 5), every, strict=True), 1):
+        together = segment.staged.elementwise(together[0], g, *together[1:], *coefficients[..., None, None])
         for k, settings in enumerate(members):
             hyper = {**settings, "lr": settings["lr"] * inverse_sqrt_step(step, 1)}
             alone[k] = optimizer.rule(alone[k][0], g[k], *alone[k][1:], step, **hyper, **dict(flags))
@@ -96,10 +96,10 @@ class Decayed(RuleOptimizer):
 
 def test_float32_coefficients_are_formed_in_float64_and_rounded_once():
     beta2, steps = 0.9999, range(1, 41)
-    segment = Segment([Member(Decayed, Decayed.settings(beta2=beta2), constant, 0.0)], torch.zeros(1, 1, 1))
-    coefficients = segment.coefficients(torch.tensor(steps, dtype=torch.float64), 1)
+    segment = Segment([Member(Decayed, Decayed.settings(beta2=beta2), constant, 0.0)], torch.float32)
+    coefficients = segment.coefficients(steps, 1)
     for t, step in zip(steps, coefficients, strict=True):
-        assert step.dtype is torch.float32 and step.shape == (2, 1, 1, 1)
+        assert step.dtype is torch.float32 and step.shape == (2, 1)
         for value, exact in zip(step.flatten().numpy(), (1 - Fraction(beta2), 1 - Fraction(beta2) ** t), strict=True):
             assert abs(Fraction(float(value)) - exact) < 0.51 * Fraction(float(np.spacing(value)))
     formed_in_float32 = 1 - torch.tensor(beta2)

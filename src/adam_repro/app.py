@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
-import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -25,6 +23,7 @@ from omegaconf.errors import (
 from adam_repro import records, sweep
 from adam_repro.data import default_root
 from adam_repro.errors import UserError
+from adam_repro.process import settle_process
 from adam_repro.run import Job, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.training import Row
@@ -80,12 +79,6 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return hydra.compose(config_name, list(overrides))
-
-
-def settle_process() -> None:
-    """What every process that trains does first."""
-    torch.set_flush_denormal(True)  # saturated softmax regressions are three times slower with denormal numbers
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA on every machine
 
 
 class shown_kindly:  # noqa: N801 - reads as a phrase where it is used

@@ -13,8 +13,11 @@ RECOMPILE_LIMIT = 64  # kinds of population that one process may meet; torch wou
 log = logging.getLogger(__name__)
 
 
-def compiled(function: Callable) -> Callable:
-    """``function`` through torch.compile; ``function`` itself from the first call on that cannot be compiled."""
+def compiled(function: Callable, *, dynamic: bool | None = None) -> Callable:
+    """``function`` through torch.compile; ``function`` itself from the first call on that cannot be compiled.
+
+    ``dynamic``: one program for tensors of every size, instead of one for each.
+    """
     chosen: Callable | None = None
 
     @functools.wraps(function)
@@ -24,7 +27,7 @@ def compiled(function: Callable) -> Callable:
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
             # or torch's cache on disk serves code made for narrower vectors, which then writes past the end of buffers
             torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()
-            chosen = torch.compile(function)
+            chosen = torch.compile(function, dynamic=dynamic)
         try:
             return chosen(*args)
         except torch._dynamo.exc.TorchDynamoException as error:

@@ -13,56 +13,17 @@ member's weights are one slice.
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from adam_repro.compilation import compiled
-from adam_repro.optimizers import RuleOptimizer
+from adam_repro.members import Member, segments_of, update_of, vector
 from adam_repro.products import product
-from adam_repro.staging import Staged, stage
 
 EVALUATION_CHUNK = 1000
 VECTOR = 16  # float32 numbers in the widest vector register
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run of a population: an optimizer class of this package with its settings, a schedule, an L2 strength."""
-
-    optimizer: type[RuleOptimizer]
-    settings: dict[str, float | bool]
-    schedule: Callable
-    l2: float
-
-    @property
-    def rule(self) -> tuple[type[RuleOptimizer], tuple[tuple[str, bool], ...]]:
-        """Members with an equal rule differ in numbers only, and are updated by one loop."""
-        return self.optimizer, tuple((flag, bool(self.settings[flag])) for flag in self.optimizer.flags)
-
-
-class Segment:
-    """The consecutive members that follow one rule: their state, and their coefficients for each step of an epoch."""
-
-    def __init__(self, members: Sequence[Member], theta: Tensor):
-        optimizer, flags = members[0].rule
-        self.members = members
-        self.staged: Staged = stage(optimizer.rule, optimizer.state_names, flags)
-        self.state = [torch.zeros_like(theta) for _ in optimizer.state_names]
-        self.dtype = theta.dtype
-        names = [name for name in members[0].settings if name not in dict(flags)]
-        self.hyper = {name: _vector([member.settings[name] for member in members]) for name in names}
-
-    def coefficients(self, t: Tensor, epoch: int) -> tuple[Tensor, ...]:
-        """The rule's coefficients at each of the steps ``t`` [steps]: for each a tensor [coefficients, k, 1, 1]."""
-        factors = torch.stack([member.schedule(t, torch.full_like(t, epoch)) for member in self.members], dim=1)
-        hyper = {**self.hyper, "lr": self.hyper["lr"] * factors}
-        values = self.staged.coefficients(t[:, None], **hyper)
-        return torch.stack([value.expand_as(factors) for value in values], 1)[..., None, None].to(self.dtype).unbind()
 
 
 class Population:
@@ -75,27 +36,26 @@ class Population:
     def __init__(
         self, members: Sequence[Member], *, in_features: int, classes: int, dtype: torch.dtype = torch.float32
     ):
-        self.members = sorted(members, key=lambda member: (member.optimizer.__name__, member.rule[1]))
+        self.segments = segments_of(members, dtype)
+        self.members = [member for segment in self.segments for member in segment.members]
         self.size = len(self.members)
         self.in_features = in_features
         width = -(-(in_features + 1) // VECTOR) * VECTOR
         self.theta = torch.zeros(self.size, classes, width, dtype=dtype)
-        self.l2 = _vector([member.l2 for member in self.members]).to(dtype)
+        self.l2 = vector([member.l2 for member in self.members]).to(dtype)
         decay = self.l2[:, None, None].repeat(1, 1, width)
         decay[..., in_features] = 0
-        groups = [list(group) for _, group in itertools.groupby(self.members, key=lambda member: member.rule)]
-        self._sizes = [len(group) for group in groups]
+        self._sizes = [segment.size for segment in self.segments]
         self._thetas, self._decays = self.theta.split(self._sizes), decay.split(self._sizes)
-        self.segments = [Segment(group, theta) for group, theta in zip(groups, self._thetas, strict=True)]
-        self._states = [segment.state for segment in self.segments]
+        self._states = [segment.state_of(theta) for segment, theta in zip(self.segments, self._thetas, strict=True)]
         self._update = update_of(tuple(segment.staged.elementwise for segment in self.segments))
         self._inputs = torch.empty(0)
 
     @torch.no_grad()
     def begin_epoch(self, epoch: int, steps: range) -> None:
         """Evaluate every coefficient of the epoch's ``steps`` (t, counted from 1) at once, in float64."""
-        t = torch.arange(steps.start, steps.stop, dtype=torch.float64)
-        self._coefficients = zip(*(segment.coefficients(t, epoch) for segment in self.segments), strict=True)
+        every = ([step[..., None, None] for step in segment.coefficients(steps, epoch)] for segment in self.segments)
+        self._coefficients = zip(*every, strict=True)
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> Tensor:
@@ -166,26 +126,3 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     total = exponentials.sum(1, keepdim=True)
     costs = total.log().squeeze(1) - shifted.where(onehot, 0).sum(1)  # a product would make 0 * -inf a NaN
     return costs, exponentials / total, onehot
-
-
-@functools.cache
-def update_of(rules: tuple[Callable, ...]) -> Callable:
-    """One function that updates all members, each block of them by its rule; compiled once for equal ``rules``.
-
-    It takes every block as a tensor of its own: writing to slices of one tensor would be compiled to copies of it.
-    """
-
-    @compiled
-    def update(thetas: list, gradients: list, decays: list, states: list, coefficients: tuple) -> None:
-        for rule, theta, gradient, decay, state, values in zip(
-            rules, thetas, gradients, decays, states, coefficients, strict=True
-        ):
-            updated = rule(theta, gradient + decay * theta, *state, *values)
-            for old, new in zip((theta, *state), updated, strict=True):
-                old.copy_(new)
-
-    return update
-
-
-def _vector(values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)

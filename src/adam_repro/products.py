@@ -1,8 +1,8 @@
 """Matrix products on the CPU by the faster of the two libraries that PyTorch carries.
 
-``torch.mm`` is MKL's product, which on AMD's processors leaves half of each vector register empty. oneDNN makes its
-kernels for the processor at hand; PyTorch has no public name for its float32 product and its compiler calls the
-operator below.
+``torch.mm`` is MKL's product, which on AMD's processors leaves half of each AVX-512 register empty: where there are
+such registers, oneDNN's is up to twice as fast, and where there are none it is a tenth slower. oneDNN makes its kernels
+for the processor at hand; PyTorch has no public name for its float32 product and its compiler calls the operator below.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+ONEDNN = ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

@@ -105,14 +105,16 @@ def choose(costs: Mapping[int, Sequence[float]]) -> int:
     return min(means, key=lambda trial: means[trial])
 
 
-def extension(grids: Mapping[str, Grid], best_lr: Mapping[str, float], extended: Mapping[int, int]) -> dict[str, Grid]:
+def extension(
+    grids: Mapping[str, Grid], best_lr: Mapping[str, float], extended: Mapping[int, int], most: int = MOST_EXTENSIONS
+) -> dict[str, Grid]:
     """Further trials for every optimizer, equally many, where the optimum of any lies on an edge; else an empty dict.
 
-    ``extended`` counts how often each side (-1, 1) was extended already; past ``MOST_EXTENSIONS`` an optimum on the
+    ``extended`` counts how often each side (-1, 1) was extended already; past ``most`` an optimum on the
     edge stays there and is flagged.
     """
     for side in (-1, 1):
-        if extended[side] < MOST_EXTENSIONS and any(grids[name].side(lr) == side for name, lr in best_lr.items()):
+        if extended[side] < most and any(grids[name].side(lr) == side for name, lr in best_lr.items()):
             combinations = [grid.combinations for grid in grids.values()]
             unit = math.lcm(*combinations)  # the fewest that all can spend evenly; enough of them for a decade
             trials = unit * math.ceil(2 * min(combinations) / unit)

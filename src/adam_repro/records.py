@@ -29,12 +29,16 @@ COLUMNS = ["epoch", "train_cost", "train_loss", "l2_penalty", "test_loss", "test
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run: its resolved configuration, its curve (``COLUMNS``, a row an epoch) and its meta data."""
+    """A finished run: its resolved configuration, its curve (``COLUMNS``, a row an epoch) and its meta data.
+
+    ``diagnostics``, where they were asked for and the optimizer has any: a row for each epoch and layer.
+    """
 
     folder: Path
     config: dict[str, Any]
     curve: pd.DataFrame
     meta: dict[str, Any]
+    diagnostics: pd.DataFrame | None = None
 
 
 def key_of(identity: dict[str, Any]) -> str:
@@ -61,15 +65,25 @@ def is_complete(folder: Path, key: str) -> bool:
     return True
 
 
-def write(folder: Path, config: dict[str, Any], curve: pd.DataFrame, meta: dict[str, Any]) -> Record:
+def write(
+    folder: Path,
+    config: dict[str, Any],
+    curve: pd.DataFrame,
+    meta: dict[str, Any],
+    *,
+    diagnostics: pd.DataFrame | None = None,
+) -> Record:
     """Write a record, each file atomically and ``meta.json`` last. Two writers of one record write the same curve."""
     folder.mkdir(parents=True, exist_ok=True)
     curve_text = curve[COLUMNS].to_csv(index=False, float_format=_format, lineterminator="\n")
     write_atomically(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_atomically(folder / "curve.csv", curve_text)
+    if diagnostics is not None:
+        text = diagnostics.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        write_atomically(folder / "diagnostics.csv", text)
     meta = {**meta, "curve_version": CURVE_VERSION, "curve_sha256": hashlib.sha256(curve_text.encode()).hexdigest()}
     write_atomically(folder / "meta.json", json.dumps(meta, indent=2) + "\n")
-    return Record(folder, config, curve, meta)
+    return Record(folder, config, curve, meta, diagnostics)
 
 
 def read(folder: Path) -> Record:
@@ -93,7 +107,9 @@ def read(folder: Path) -> Record:
         raise UserError(
             f"{folder / 'curve.csv'} has the columns {list(curve.columns)}, not {COLUMNS}. Delete the folder."
         )
-    return Record(folder, yaml.safe_load(texts["config.yaml"]), curve, meta)
+    inside = folder / "diagnostics.csv"
+    diagnostics = pd.read_csv(inside) if inside.is_file() else None
+    return Record(folder, yaml.safe_load(texts["config.yaml"]), curve, meta, diagnostics)
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from torch import nn
 
-from adam_repro import records
+from adam_repro import diagnostics, records
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator
 from adam_repro.errors import UserError
 from adam_repro.optimizers import OPTIMIZERS
-from adam_repro.population import Member
-from adam_repro.settings import check_numbers, check_results, checked_settings, optimizer_class, source_hash
+from adam_repro.members import Member
+from adam_repro.settings import check_device, check_numbers, check_results, checked_settings, optimizer_class, source_hash
 from adam_repro.surroundings import surroundings
 from adam_repro.training import Row, Solo, train
 
@@ -50,6 +50,7 @@ class Job:
     arm: str | None
     curve: str
     tuned_at: int | None
+    tuned_on: int | None
     on_grid_edge: bool
     device: str
     command: str
@@ -70,6 +71,7 @@ def prepare(cfg: DictConfig) -> Job:
         ) from None
     check_numbers(given)
     check_results(given["results"])
+    check_device(given["device"])
     scale = given["scale"]
     data = instantiate(given["dataset"])
     optimizer, population = given["optimizer"], given["population"]
@@ -82,6 +84,7 @@ def prepare(cfg: DictConfig) -> Job:
             "provenance": data.provenance,
             "checksum": data.checksum,
             "train_examples": _least(given["train_examples"], scale["max_train"], len(data.train_y)),
+            **({} if scale["max_test"] is None else {"test_examples": scale["max_test"]}),  # absent: all of them
         },
         "model": given["model"],
         "optimizer": optimizer,
@@ -91,6 +94,7 @@ def prepare(cfg: DictConfig) -> Job:
         "epochs": _least(given["epochs"], scale["max_epochs"]),
         "evaluate_at": given["evaluate_at"],
         "seed": given["seed"],
+        **({"diagnostics": True} if given["diagnostics"] else {}),  # absent: none, as in records older than they are
     }
     identity: dict[str, Any] = {"config": config}
     if found in OPTIMIZERS:
@@ -112,8 +116,9 @@ def prepare(cfg: DictConfig) -> Job:
         population=population,
         figure=cfg.figure.name if cfg.figure is not None else None,
         arm=given["arm"],
-        curve=given["curve"] or found.__name__,
+        curve=given["curve"] or found.__name__ + given["variant"],
         tuned_at=given["tuned_at"],
+        tuned_on=given["tuned_on"],
         on_grid_edge=given["on_grid_edge"],
         device=given["device"],
         command=" ".join(sys.argv),
@@ -125,10 +130,11 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
 
     ``on_row`` is told of every epoch, with the jobs in the order of the row's entries.
     """
-    data = instantiate(jobs[0].source).head(jobs[0].config["dataset"]["train_examples"])
     config = jobs[0].config
+    data = load_data(jobs[0])
     learner, jobs = build_learner(jobs)
-    rows = []
+    rows: list[Row] = []
+    inside: list[list] = []
     for row in train(
         learner,
         data,
@@ -138,8 +144,17 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
         evaluate_at=config["evaluate_at"],
     ):
         rows.append(row)
+        if "diagnostics" in config and isinstance(learner, Solo) and diagnostics.has_moments(learner.optimizer):
+            inside += [[row.epoch, *layer] for layer in diagnostics.by_layer(learner.model, learner.optimizer)]
         on_row(jobs, row)
-    return [_write(job, rows, k, data) for k, job in enumerate(jobs)]
+    return [_write(job, rows, k, inside) for k, job in enumerate(jobs)]
+
+
+def load_data(job: Job) -> Dataset:
+    """The data of a job, as many examples as it is to have, on its device."""
+    wanted = job.config["dataset"]
+    data = instantiate(job.source)
+    return data.head(wanted["train_examples"], wanted.get("test_examples")).to(job.device)
 
 
 def build_model(config: dict[str, Any]) -> nn.Module:
@@ -161,7 +176,7 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     """The learner of ``jobs``, and the jobs in the order of its members."""
     if len(jobs) == 1:
         (job,) = jobs
-        model = build_model(job.config)
+        model = build_model(job.config).to(job.device)
         optimizer = build_optimizer(job.config, model)
         return Solo(model, optimizer, schedule=instantiate(job.config["schedule"]), l2=job.config["l2"]), [job]
     of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
@@ -184,7 +199,7 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
         optimizer = build_optimizer(config, model)
         solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
         solo.begin_epoch(1, range(1, 2))
-        solo.step(data.train_x[:8], data.train_y[:8])
+        solo.step(data.train_x[:8], data.train_y[:8])  # on the CPU: a device is no place to try things
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
         cause = " ".join(str(error.__cause__ or error).split())
         raise UserError(
@@ -195,7 +210,7 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
         ) from error
 
 
-def _write(job: Job, rows: list[Row], k: int, data: Dataset) -> records.Record:
+def _write(job: Job, rows: list[Row], k: int, inside: list[list]) -> records.Record:
     """The record of member ``k``: its rows up to the last finite epoch."""
     last = rows[-1]
     diverged_step = int(last.diverged_step[k])
@@ -216,4 +231,5 @@ def _write(job: Job, rows: list[Row], k: int, data: Dataset) -> records.Record:
         "device": job.device,
         **surroundings(),
     }
-    return records.write(job.folder, job.config, curve, meta)
+    more = pd.DataFrame(inside, columns=["epoch", *diagnostics.COLUMNS]) if inside else None
+    return records.write(job.folder, job.config, curve, meta, diagnostics=more)

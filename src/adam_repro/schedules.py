@@ -35,5 +35,14 @@ def inverse_sqrt_epoch(t: Number, epoch: Number) -> Number:
     return _inverse_sqrt(epoch)
 
 
+def missing_correction(t: Number, epoch: Number, *, beta1: float, beta2: float) -> Number:
+    """alpha_t = alpha (1 - beta1^t) / sqrt(1 - beta2^t): Adam's steps as they are without bias correction.
+
+    Section 3's argument, turned into a schedule: with it Adam repeats what it does without correction, but for eps.
+    """
+    t = t.double() if isinstance(t, Tensor) else t
+    return (1 - beta1**t) / (1 - beta2**t) ** 0.5
+
+
 def _inverse_sqrt(n: Number) -> Number:
     return (n.double() if isinstance(n, Tensor) else n) ** -0.5

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from adam_repro import records, sweep
-from adam_repro.app import CONFIGS, compose, settle_process, shown_kindly
+from adam_repro.app import CONFIGS, compose, shown_kindly
 from adam_repro.errors import UserError
+from adam_repro.process import settle_process
+from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
 from adam_repro.run import Job, prepare
 
 OBJECTIVE = ("l2",)
@@ -35,6 +38,32 @@ def command(description: str | None, *, arm: str, work: Callable[[Trials], None]
             work(Trials(figure, scale=given.scale, arm=arm, overrides=overrides))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a figure's settings are tuned where its own length would take days: the ``tuning`` node of its config.
+
+    ``epochs`` and ``train_examples``, where given, take the place of the figure's; ``seeds`` is how many of the tuning
+    seeds are used, ``extensions`` how often a side of a grid may be extended, and ``search`` the narrower grids, by
+    optimizer: equally many trials for each.
+    """
+
+    epochs: int | None = None
+    train_examples: int | None = None
+    seeds: int = len(TUNING_SEEDS)
+    extensions: int = MOST_EXTENSIONS
+    search: Mapping[str, Mapping[str, Sequence]] = field(default_factory=dict)
+
+
+def optimizer_of(curve: str) -> str:
+    """The name in configs/optimizer: that of the curve ``adam+dropout`` is adam."""
+    return curve.partition("+")[0]
+
+
+def _options(curve: str) -> list[str]:
+    """``adam+dropout`` is adam with the group dropout set to with."""
+    return [f"{option}=with" for option in curve.split("+")[1:]]
+
+
 class Trials:
     """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all."""
 
@@ -43,16 +72,20 @@ class Trials:
         self.overrides = [f"figure={figure}", f"scale={scale}", f"arm={arm}", *overrides]
         self.composed: dict[tuple[str, str], DictConfig] = {}
         base = compose(self.experiment, self.overrides)
+        self.plan = Plan(**base.figure.get("tuning", {}))
+        if self.plan.epochs is not None:
+            self.overrides.append(f"epochs={self.plan.epochs}")
+        if self.plan.train_examples is not None:
+            self.overrides.append(f"train_examples={self.plan.train_examples}")
+        base = compose(self.experiment, self.overrides)
         self.curves: list[str] = list(base.figure.curves)
-        self.panel: str = base.figure.panel
+        self.panel: str | None = base.figure.panel
         self.workers: int | None = base.workers
         self.tracking = dict(base.tracking)
-        self.epochs: int = base.scale.max_epochs or base.epochs
+        self.epochs: int = min(base.epochs, base.scale.max_epochs or base.epochs)
         self.folder = Path(base.results) / base.scale.name / figure
         self.arm = arm
-        self.search: dict[str, Any] = {
-            curve: OmegaConf.to_container(self._config(curve, "constant").optimizer.search) for curve in self.curves
-        }
+        self.search: dict[str, Any] = {curve: self._search(curve) for curve in self.curves}
 
     def run(self, trials: Sequence[tuple[str, Mapping[str, Any]]], seeds: Sequence[int]) -> list[list[records.Record]]:
         """The records of each (curve, settings), one for each seed; UserError where a run failed."""
@@ -64,8 +97,15 @@ class Trials:
         return [[records.read(job.folder) for job in row] for row in jobs]
 
     def label(self, curve: str) -> str:
-        """The name by which figures and claims know the curve: its optimizer's."""
-        return self._config(curve, "constant").optimizer._target_.rpartition(".")[2]
+        """The name by which figures and claims know the curve: its optimizer's, and its variant's behind it."""
+        config = self._config(curve, "constant")
+        return config.optimizer._target_.rpartition(".")[2] + config.variant
+
+    def _search(self, curve: str) -> dict[str, Any]:
+        """The search space of a curve: its optimizer's, with what the figure's plan puts in its place."""
+        space = OmegaConf.to_container(self._config(curve, "constant").optimizer.search)
+        narrowed = self.plan.search.get(optimizer_of(curve), {})
+        return {**cast(dict[str, Any], space), **{name: list(values) for name, values in narrowed.items()}}
 
     def _job(self, curve: str, settings: Mapping[str, Any], seed: int) -> Job:
         config = copy.deepcopy(self._config(curve, settings["schedule"]))
@@ -81,17 +121,23 @@ class Trials:
         key = (curve, schedule)
         if key not in self.composed:
             self.composed[key] = compose(
-                self.experiment, [*self.overrides, f"optimizer={curve}", f"schedule={schedule}"]
+                self.experiment,
+                [*self.overrides, f"optimizer={optimizer_of(curve)}", *_options(curve), f"schedule={schedule}"],
             )
         return self.composed[key]
 
 
 def experiment_of(figure: str) -> str:
     """The entry point, as its file's stem, that draws ``figure``; UserError for an unknown figure."""
+    return node_of(figure)["experiment"]
+
+
+def node_of(figure: str) -> dict[str, Any]:
+    """What a figure's config says of itself; UserError for an unknown figure."""
     path = CONFIGS / "figure" / f"{figure}.yaml"
     if not path.exists():
         raise UserError(f"figure={figure} is not known. Give one of {', '.join(figures())}.")
-    return yaml.safe_load(path.read_text())["figure"]["experiment"]
+    return yaml.safe_load(path.read_text())["figure"]
 
 
 def figures() -> list[str]:
@@ -113,7 +159,8 @@ def write_settings(
 ) -> None:
     """A file for ``configs/tuned`` or ``configs/matched``: the settings as overrides, and in comments where from."""
     settings = dict(settings)
-    defaults = [{"override /optimizer": curve}, {"override /schedule": settings.pop("schedule")}]
+    defaults = [{"override /optimizer": optimizer_of(curve)}, {"override /schedule": settings.pop("schedule")}]
+    defaults += [{f"override /{option}": "with"} for option in curve.split("+")[1:]]
     objective = {name: settings.pop(name) for name in OBJECTIVE if name in settings}
     body = yaml.safe_dump({"defaults": defaults, "optimizer": settings, **objective, **labels}, sort_keys=False)
     records.write_atomically(path, "# @package _global_\n" + "".join(f"# {line}\n" for line in why) + body)

@@ -17,8 +17,8 @@ import adam_repro.optimizers
 from adam_repro.errors import UserError
 from adam_repro.optimizers import RuleOptimizer
 
-LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers": 1}
-OPTIONAL = ("train_examples", "workers")
+LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers": 1, "tuned_on": 1}
+OPTIONAL = ("train_examples", "workers", "tuned_on")
 
 
 def check_numbers(given: dict[str, Any]) -> None:
@@ -44,6 +44,17 @@ def check_results(folder: str | Path) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         reason = "cannot be written" if there.is_dir() else "is a file"
         raise UserError(f"results={folder} is not allowed: {there} {reason}. Give a folder that you can write to.")
+
+
+def check_device(name: str) -> None:
+    """UserError unless tensors can live on the device of that name here."""
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"device={name} cannot be used here: {reason} Give device=cpu, or device=cuda on a machine that has a GPU."
+        ) from None
 
 
 def _is_whole(value: Any, least: int) -> bool:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
 from adam_repro import records
 from adam_repro.progress import Progress
-from adam_repro.run import Job, build_learner, execute
+from adam_repro.run import Job, build_learner, execute, load_data
 from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
@@ -138,7 +137,7 @@ def _shape(group: list[Job]) -> tuple:
 def _calibrated_seconds(group: list[Job]) -> float:
     """Seconds that a group would take on one core, from a few steps and one evaluation of the test set."""
     config = group[0].config
-    data = instantiate(group[0].source)
+    data = load_data(group[0])
     learner, _ = build_learner(group)
     steps = math.ceil(config["dataset"]["train_examples"] / config["batch_size"])
     x, y = data.train_x[: config["batch_size"]], data.train_y[: config["batch_size"]]
@@ -164,6 +163,7 @@ def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
                 "curve": job.curve,
                 "seed": job.config["seed"],
                 "tuned_at": job.tuned_at,
+                "tuned_on": job.tuned_on,
                 "on_grid_edge": job.on_grid_edge,
                 "record": str(job.folder.relative_to(job.folder.parents[2])),
             }

@@ -64,8 +64,8 @@ def train(
     evaluations (None: all of them; the last is always among them); elsewhere their columns are NaN.
     """
     n = len(data.train_y)
-    clean = fixed_subset(n, CLEAN_EXAMPLES)
-    clean_x, clean_y = data.train_x[clean], data.train_y[clean]
+    clean = fixed_subset(n, CLEAN_EXAMPLES).to(data.train_y.device)
+    clean_x, clean_y = data.train_x.index_select(0, clean), data.train_y[clean]
     diverged = torch.zeros(learner.size, dtype=torch.int64)
     t = 0
 
@@ -73,6 +73,7 @@ def train(
         trained = time.perf_counter()
         train_loss = test_loss = test_accuracy = torch.full((learner.size,), math.nan, dtype=torch.float64)
         if evaluate_at is None or epoch in evaluate_at or epoch == epochs:
+            seed_noise(seed, epoch, "evaluation")  # of models that are noisy there, too
             train_loss, _ = learner.evaluate(clean_x, clean_y)
             test_loss, test_accuracy = learner.evaluate(data.test_x, data.test_y)
         results = (train_cost, train_loss, learner.penalty(), test_loss, test_accuracy)
@@ -81,18 +82,14 @@ def train(
     yield row(0, torch.full((learner.size,), math.nan, dtype=torch.float64), time.perf_counter())
     for epoch in range(1, epochs + 1):
         began = time.perf_counter()
-        batches = epoch_order(n, seed, epoch).split(batch_size)
-        seed_noise(seed, epoch)
-        learner.begin_epoch(epoch, range(t + 1, t + 1 + len(batches)))
-        costs = torch.stack(
-            [  # index_select takes rows in half the time of indexing
-                learner.step(data.train_x.index_select(0, batch), data.train_y.index_select(0, batch))
-                for batch in batches
-            ]
-        )
-        examples = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)
+        sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+        seed_noise(seed, epoch, "noise")
+        learner.begin_epoch(epoch, range(t + 1, t + 1 + len(sizes)))
+        batches = data.minibatches(epoch_order(n, seed, epoch), batch_size)
+        costs = torch.stack([learner.step(x, y) for x, y in batches]).cpu()  # the one wait for a device in an epoch
+        examples = torch.tensor(sizes, dtype=torch.float64)
         _note_divergence(diverged, costs, t)
-        t += len(batches)
+        t += len(sizes)
         yield row(epoch, examples @ costs.double() / n, began)
         if diverged.all():
             return
@@ -135,11 +132,14 @@ class Solo:
 
         def objective() -> Tensor:
             self.optimizer.zero_grad()
-            cost = nn.functional.cross_entropy(self.model(x), y)
+            cost = self.model.cost(x, y)
+            cost.backward()
             costs.append(cost.detach())
-            total = cost + self._penalty() if self.l2 else cost
-            total.backward()
-            return total
+            if not self.l2:
+                return costs[-1]
+            for weight in self.weights:
+                weight.grad.add_(weight.detach(), alpha=self.l2)
+            return costs[-1] + self.penalty()[0].to(cost) if self.needs_closure else costs[-1]
 
         if self.needs_closure:
             self.optimizer.step(objective)  # type: ignore[arg-type] # torch says float, its optimizers take tensors
@@ -152,17 +152,15 @@ class Solo:
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy over all examples, [1] and [1], in float64."""
         self.model.eval()
-        loss, correct = torch.zeros(2, 1, dtype=torch.float64)
+        loss, correct = torch.zeros(2, 1, dtype=torch.float64, device=y.device)
         for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
-            logits = self.model(part)
-            loss += nn.functional.cross_entropy(logits, labels, reduction="none").sum(dtype=torch.float64)
-            correct += (logits.argmax(1) == labels).sum()
+            costs, hits = self.model.judged(part, labels)
+            loss += costs.sum(dtype=torch.float64)
+            correct += hits.sum(dtype=torch.float64)
         self.model.train()
-        return loss / len(y), correct / len(y)
+        return loss.cpu() / len(y), correct.cpu() / len(y)
 
     @torch.no_grad()
     def penalty(self) -> Tensor:
-        return self._penalty().double().reshape(1)
-
-    def _penalty(self) -> Tensor:
-        return self.l2 / 2 * torch.stack([weight.pow(2).sum() for weight in self.weights]).sum()
+        squares = torch.stack([weight.pow(2).sum() for weight in self.weights]).sum()
+        return (self.l2 / 2 * squares).double().reshape(1).cpu()

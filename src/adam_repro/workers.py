@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from adam_repro.process import settle_process
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -96,8 +98,6 @@ def _receive(worker: Worker) -> Epoch | Finished:
 
 def _work(execute: Callable, connection: Connection) -> None:
     """The life of a worker: groups come in, epochs and ends go out, until the parent ends it."""
-    from adam_repro.app import settle_process
-
     torch.set_num_threads(1)
     settle_process()
     while True:

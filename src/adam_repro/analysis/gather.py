@@ -1,4 +1,4 @@
-"""From records to the three files of a figure: ``curves.csv``, ``finals.csv``, ``provenance.json``.
+"""From records to the files of a figure: ``curves.csv``, ``finals.csv``, ``provenance.json``, ``diagnostics.csv``.
 
 A sweep's index says which record is which run of the figure; everything else is read from the records.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,24 @@ import pandas as pd
 
 from adam_repro import records
 
+COSTS = ["train_cost", "train_loss", "test_loss", "test_accuracy"]
 FINAL_EPOCHS = 5
 """A final cost is the mean over the last five epochs (the protocol's criterion)."""
 
-UNDRAWN_ARMS = ("grid",)
+UNDRAWN_ARMS = ("grid", "control")
+INSIDE = ["layer", "below_eps", "sqrt_v_hat_p50", "step_p50", "step_p99", "step_max", "snr"]
 
 
-def gather(folder: Path, results: Path, *, figure: str, scale: str, command: str) -> None:
-    """Write the figure's files into ``folder`` from its ``index.csv`` and the records below ``results``."""
-    index = pd.read_csv(folder / "index.csv", dtype={"tuned_at": "Int64"}).replace({pd.NA: None})
+def gather(
+    folder: Path, results: Path, *, figure: str, scale: str, command: str, milestones: Sequence[int] = ()
+) -> None:
+    """Write the figure's files into ``folder`` from its ``index.csv`` and the records below ``results``.
+
+    ``milestones``: the epochs whose costs ``finals.csv`` is to hold, a line for each, where a figure shows costs after
+    so many passes and not at the end. Those that a run did not reach are left out, and with them all its last is taken.
+    """
+    whole = {"tuned_at": "Int64", "tuned_on": "Int64"}
+    index = pd.read_csv(folder / "index.csv", dtype=whole).replace({pd.NA: None})
     found = [(entry, records.read(results / entry["record"])) for entry in index.to_dict("records")]
     curves = [
         record.curve.assign(arm=entry["arm"], curve=entry["curve"], seed=entry["seed"])
@@ -32,17 +42,25 @@ def gather(folder: Path, results: Path, *, figure: str, scale: str, command: str
     if curves:
         frame = pd.concat(curves)[["arm", "curve", "seed", *records.COLUMNS]]
         _write_csv(folder / "curves.csv", frame)
-    _write_csv(folder / "finals.csv", pd.DataFrame([_final(entry, record) for entry, record in found]))
+    (folder / "diagnostics.csv").unlink(missing_ok=True)
+    inside = [
+        record.diagnostics.assign(arm=entry["arm"], curve=entry["curve"], seed=entry["seed"])
+        for entry, record in found
+        if record.diagnostics is not None
+    ]
+    if inside:
+        _write_csv(folder / "diagnostics.csv", pd.concat(inside)[["arm", "curve", "seed", "epoch", *INSIDE]])
+    finals = [line for entry, record in found for line in _finals(entry, record, milestones)]
+    _write_csv(folder / "finals.csv", pd.DataFrame(finals))
     provenance = _provenance(found, figure=figure, scale=scale, command=command)
     records.write_atomically(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
 
 def final_costs(record: records.Record) -> dict[str, float | None]:
     """Means over the last epochs; None for a run that diverged."""
-    columns = ["train_cost", "train_loss", "test_loss", "test_accuracy"]
     if record.meta["status"] == "diverged":
-        return dict.fromkeys(columns)
-    return record.curve[record.curve["epoch"] > 0].tail(FINAL_EPOCHS)[columns].mean().to_dict()
+        return dict.fromkeys(COSTS)
+    return record.curve[record.curve["epoch"] > 0].tail(FINAL_EPOCHS)[COSTS].mean().to_dict()
 
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -56,16 +74,31 @@ def settings_of(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _final(entry: dict[str, Any], record: records.Record) -> dict[str, Any]:
+def _finals(entry: dict[str, Any], record: records.Record, milestones: Sequence[int]) -> list[dict[str, Any]]:
+    """The run's line, or one for each milestone that it was to reach."""
+    epochs = record.config["epochs"]
+    if not milestones:
+        return [_final(entry, record, epochs, final_costs(record))]
+    reached = [milestone for milestone in milestones if milestone <= epochs] or [epochs]
+    return [_final(entry, record, milestone, costs_at(record, milestone)) for milestone in reached]
+
+
+def costs_at(record: records.Record, epoch: int) -> dict[str, float | None]:
+    """The costs of one pass; None where the run had diverged by then."""
+    row = record.curve[record.curve["epoch"] == epoch][COSTS]
+    return row.iloc[0].to_dict() if len(row) else dict.fromkeys(COSTS)
+
+
+def _final(entry: dict[str, Any], record: records.Record, epochs: int, costs: dict[str, Any]) -> dict[str, Any]:
     return {
         "arm": entry["arm"],
         "curve": entry["curve"],
         **settings_of(record.config),
         "seed": entry["seed"],
-        "status": record.meta["status"],
+        "status": "finished" if costs["train_cost"] is not None else "diverged",
         "diverged_step": record.meta["diverged_step"],
-        "epochs": record.config["epochs"],
-        **final_costs(record),
+        "epochs": epochs,
+        **costs,
         "record": record.folder.name,
     }
 
@@ -89,6 +122,7 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
         ),
         "seeds": sorted({config["seed"] for config in configs}),
         "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry in tuned]),
+        "tuned_on": _one("tuned_on", [entry["tuned_on"] for entry in tuned]),
         "edges": sorted({entry["curve"] for entry in tuned if entry["on_grid_edge"]}),
         "curve_version": _one("curve_version", [meta["curve_version"] for meta in metas]),
         "versions": metas[0]["versions"],

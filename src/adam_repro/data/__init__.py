@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from adam_repro.sparse import SparseRows
 from adam_repro.surroundings import PROJECT_ROOT
 
 
@@ -16,22 +19,37 @@ from adam_repro.surroundings import PROJECT_ROOT
 class Dataset:
     """A data set as the training loop wants it.
 
-    ``train_x`` and ``test_x`` are float32 of shape [examples, features...], ``train_y`` and ``test_y`` int64 class
-    numbers of shape [examples]. ``provenance`` is "real" or "stand-in" and travels to every record and figure;
+    ``train_x`` and ``test_x`` are float32 of shape [examples, features...], or sparse rows of words; ``train_y`` and
+    ``test_y`` are int64 class numbers of shape [examples]. ``provenance`` is "real" or "stand-in" and travels to every record and figure;
     ``checksum`` identifies the decoded data and is part of each run's identity.
     """
 
     name: str
     provenance: str
     checksum: str
-    train_x: Tensor
+    train_x: Tensor | SparseRows
     train_y: Tensor
-    test_x: Tensor
+    test_x: Tensor | SparseRows
     test_y: Tensor
 
-    def head(self, n: int) -> Dataset:
-        """The same data with the first ``n`` training examples only."""
-        return dataclasses.replace(self, train_x=self.train_x[:n], train_y=self.train_y[:n])
+    def head(self, train: int, test: int | None = None) -> Dataset:
+        """The same data with the first ``train`` training and ``test`` test examples only; None: all of them."""
+        parts = {"train_x": self.train_x[:train], "train_y": self.train_y[:train]}
+        return dataclasses.replace(self, **parts, test_x=self.test_x[:test], test_y=self.test_y[:test])
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data, resident on ``device``."""
+        parts = {name: getattr(self, name).to(device) for name in ("train_x", "train_y", "test_x", "test_y")}
+        return dataclasses.replace(self, **parts)
+
+    def minibatches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor | SparseRows, Tensor]]:
+        """The training examples in the ``order`` of a pass, int64 [n], ``size`` at a time; the last may be fewer."""
+        order = order.to(self.train_y.device)
+        if isinstance(self.train_x, SparseRows):  # gathered once a pass: then a minibatch is a slice
+            yield from zip(self.train_x.index_select(0, order).split(size), self.train_y[order].split(size), strict=True)
+        else:
+            for batch in order.split(size):  # index_select takes rows in half the time of indexing
+                yield self.train_x.index_select(0, batch), self.train_y.index_select(0, batch)
 
 
 def default_root() -> Path:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import shutil
 import tempfile
-import threading
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from adam_repro.data import Dataset, digits
+from adam_repro.data.fetching import obtained, unreachable
 from adam_repro.errors import UserError
 
 FILES = {  # md5 of the raw files, as published
@@ -27,49 +25,32 @@ CLASS_COUNTS = {
     "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "t10k": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
 }
-STAND_IN = ("allow", "forbid", "only")
-PROBE_SECONDS = 5.0
 IDX_UNSIGNED_BYTE = 0x08
-
-log = logging.getLogger(__name__)
 
 
 @functools.cache
 def load(root: str | Path, *, stand_in: str = "allow") -> Dataset:
     """MNIST below ``root``: 60,000 training and 10,000 test images, pixels in [0, 1], shape [n, 784].
 
-    ``stand_in``: "allow" downloads MNIST where it is missing and takes the embedded digits where that fails, "forbid"
-    makes that an error, "only" takes the digits at once. UserError for files that are not MNIST's, for a folder that
-    cannot be written when a download is needed, and for another ``stand_in``.
+    ``stand_in`` as in ``fetching.obtained``; embedded digits stand in. UserError for files that are not MNIST's, and
+    for a folder that cannot be written when a download is needed.
     """
-    if stand_in not in STAND_IN:
-        raise UserError(f"dataset.stand_in={stand_in} is not allowed: give one of {', '.join(STAND_IN)}.")
-    if stand_in == "only":
-        return digits.load()
     folder = Path(root) / "MNIST" / "raw"
     missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing and len(missing) < len(FILES):
+    if stand_in != "only" and 0 < len(missing) < len(FILES):
         raise UserError(
             f"{folder} lacks {', '.join(missing)} of MNIST's four raw files. Delete the folder and run `make data`, "
             "or put the missing files there."
         )
-    if missing:
-        reason = download(root)
-        if reason is not None and stand_in == "forbid":
-            raise UserError(
-                f"MNIST is not at {folder}, and cannot be downloaded: {reason}. Set ADAM_REPRO_DATA (or dataset.root) "
-                "to a folder that has it in torchvision's layout, or leave dataset.stand_in=allow."
-            )
-        if reason is not None:
-            log.warning(
-                "MNIST is not at %s and cannot be downloaded (%s): scikit-learn's digits stand in for it. Figures and "
-                "records say so, and no claim about the paper is decided on them. With a network, `make data` gets "
-                "MNIST; a copy that you have is found through ADAM_REPRO_DATA.",
-                folder,
-                reason,
-            )
-            return digits.load()
-    return read(folder)
+    real = obtained(
+        "MNIST",
+        folder,
+        is_there=not missing,
+        fetch=lambda: download(root),
+        stand_in=stand_in,
+        instead="scikit-learn's digits",
+    )
+    return read(folder) if real else digits.load()
 
 
 def read(folder: Path) -> Dataset:
@@ -115,7 +96,7 @@ def download(root: str | Path) -> str | None:
     """
     from torchvision.datasets import MNIST  # takes a second, which nobody who has the data should wait
 
-    reason = unreachable(tuple(MNIST.mirrors))
+    reason = unreachable(tuple(f"{mirror}train-labels-idx1-ubyte.gz" for mirror in MNIST.mirrors))
     if reason is not None:
         return reason
     target = Path(root) / "MNIST"
@@ -138,28 +119,3 @@ def download(root: str | Path) -> str | None:
         if not any(target.iterdir()):
             target.rmdir()
     return None
-
-
-@functools.cache
-def unreachable(mirrors: tuple[str, ...]) -> str | None:
-    """None where a server answers within five seconds, else why not; asked once a process.
-
-    The question runs in a thread of its own, because looking up a name may block for longer than any time-out.
-    """
-    answers: list[str | None] = []
-
-    def ask() -> None:
-        for mirror in mirrors:
-            try:
-                request = urllib.request.Request(f"{mirror}train-labels-idx1-ubyte.gz", method="HEAD")
-                urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
-                answers.append(None)
-                return
-            except OSError as error:
-                reason = str(getattr(error, "reason", error))
-        answers.append(f"no server of torchvision's answers: {reason}")
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return answers[0] if answers else f"no server of torchvision's answered within {PROBE_SECONDS:.0f} s"

@@ -23,9 +23,9 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator(seed, epoch, "order"))
 
 
-def seed_noise(seed: int, epoch: int) -> None:
-    """Set what torch draws from by default, such as dropout masks, for one pass of one run."""
-    torch.manual_seed(generator(seed, epoch, "noise").initial_seed())
+def seed_noise(seed: int, epoch: int, purpose: str) -> None:
+    """Set what torch draws from by default, such as dropout masks, for one ``purpose`` in one pass of one run."""
+    torch.manual_seed(generator(seed, epoch, purpose).initial_seed())
 
 
 def fixed_subset(n: int, size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -12,12 +13,18 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from adam_repro.compilation import compiled
+from adam_repro.staging import Staged, stage
+
 # One name, one meaning, one range in all rules: every number lies in [0, bound).
 UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf}
 UPPER_BOUND |= {"beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
 
 # What torch itself keeps in a parameter group beside the hyper-parameters.
 TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}
+
+COMPILED_FROM = 2**13
+"""Elements from which on a parameter is updated by one compiled loop: a rule as written makes a dozen passes over it."""
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -96,12 +103,14 @@ class RuleOptimizer(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             settings = {name: group[name] for name in self.hyperparameters}
+            known: dict[tuple, Any] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, p.grad, settings)
+                    self._update(p, p.grad, settings, known)
         return loss
 
-    def _update(self, p: Tensor, g: Tensor, settings: dict[str, Any]) -> None:
+    def _update(self, p: Tensor, g: Tensor, settings: dict[str, Any], known: dict[tuple, Any]) -> None:
+        """One parameter's update; ``known`` keeps what parameters of the group share in this step."""
         if g.layout is not torch.strided:
             raise ValueError(
                 f"{type(self).__name__} takes dense gradients, and one here is {g.layout}; "
@@ -112,6 +121,47 @@ class RuleOptimizer(torch.optim.Optimizer):
             state.update({name: torch.zeros_like(p) for name in self.state_names}, t=0)
         state["t"] += 1
         memory = [state[name] for name in self.state_names]
+        if p.numel() >= COMPILED_FROM and p.is_floating_point() and _same_layout(p, g, *memory):
+            shared = (state["t"], p.dtype, p.device)
+            if shared not in known:
+                known[shared] = _compiled_update(type(self), *shared, settings)
+            update, coefficients = known[shared]
+            update(*(_flat(tensor) for tensor in (p, g, *memory)), *coefficients)
+            return
         theta, *memory = self.rule(p, g, *memory, state["t"], **settings)
         p.copy_(theta)
         state.update(zip(self.state_names, memory, strict=True))
+
+
+def _compiled_update(
+    cls: type[RuleOptimizer], t: int, dtype: torch.dtype, device: torch.device, settings: dict[str, Any]
+) -> tuple[Callable, tuple[Tensor, ...]]:
+    """The rule as one loop, and its coefficients at step ``t``: formed in float64 and cast once."""
+    staged, update = _loop(cls, tuple((name, settings[name]) for name in cls.flags))
+    numbers = {name: value for name, value in settings.items() if name not in cls.flags}
+    return update, torch.tensor(staged.coefficients(t, **numbers), dtype=dtype, device=device).unbind()
+
+
+@functools.cache
+def _loop(cls: type[RuleOptimizer], flags: tuple[tuple[str, bool], ...]) -> tuple[Staged, Callable]:
+    """The rule cut in two (see staging), and its elementwise part as a function that writes into flat tensors."""
+    staged = stage(cls.rule, cls.state_names, flags)
+
+    @functools.partial(compiled, dynamic=True)
+    def update(theta: Tensor, g: Tensor, *more: Tensor) -> None:
+        results = staged.elementwise(theta, g, *more)
+        for old, new in zip((theta, *more), results, strict=False):  # behind the state come coefficients
+            old.copy_(new)
+
+    return staged, update
+
+
+def _same_layout(*tensors: Tensor) -> bool:
+    """Whether all fill one block of memory in one order, so that elements of equal place belong together."""
+    first = tensors[0]
+    dense = first.is_contiguous() or first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
+    return dense and all(t.stride() == first.stride() and t.dtype == first.dtype for t in tensors)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.detach().as_strided((tensor.numel(),), (1,))

@@ -1,0 +1,114 @@
+"""Decoded data kept beside their source, so that they are decoded once: arrays in .npy files that share their pages.
+
+A cache is named by its key, a hash of the source and of the parameters, so that a stale one is never found. What it
+holds is checked by its own checksums when it is written and by its shapes when it is read; it is written into a folder
+of its own that takes its name when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = ".adam_repro"
+
+
+def cached(beside: Path, key: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of ``make()``, from ``beside`` or the user's cache folder if ``key`` names some there.
+
+    They are mapped into memory, copy on write: processes that read the same cache share it. Where neither folder can
+    be written nothing is kept.
+    """
+    places = [beside / FOLDER / key, _user_folder() / key]
+    for place in places:
+        if (found := _read(place)) is not None:
+            return found
+    arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
+    for place in places:
+        try:
+            _write(place, arrays)
+        except OSError:  # read-only, or full: the next place, or none
+            continue
+        return _read(place) or arrays
+    return arrays
+
+
+def key_of(source: str, **parameters: object) -> str:
+    """A name for what is made of a ``source`` (a checksum) with ``parameters``."""
+    return hashlib.sha256(json.dumps([source, parameters], sort_keys=True).encode()).hexdigest()[:24]
+
+
+def state_of(folder: Path) -> str:
+    """A checksum of the names, sizes and times of all files below ``folder``, without reading them."""
+    digest = hashlib.sha256()
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != FOLDER)
+        for name in sorted(files):
+            status = os.stat(os.path.join(root, name))
+            relative = os.path.relpath(os.path.join(root, name), folder)
+            digest.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def checksum_of(*arrays: np.ndarray) -> str:
+    """sha256 over types, shapes and contents."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _user_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adam_repro"
+
+
+def _read(place: Path) -> dict[str, np.ndarray] | None:
+    """What lies in ``place``; None, and nothing left there, where it is damaged."""
+    if not place.is_dir():
+        return None
+    try:
+        promised = json.loads((place / "contents.json").read_text())
+        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in promised}
+        if all(_promise(arrays[name], place / f"{name}.npy") == promised[name] for name in promised):
+            return arrays
+    except (OSError, ValueError, EOFError):
+        pass
+    shutil.rmtree(place, ignore_errors=True)
+    return None
+
+
+def _write(place: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=place.parent))
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        promised = {name: _promise(array, temporary / f"{name}.npy") for name, array in arrays.items()}
+        (temporary / "contents.json").write_text(json.dumps(promised))
+        os.chmod(temporary, 0o755)
+        temporary.rename(place)
+    except FileExistsError:
+        pass  # another process was faster, with the same content
+    except OSError as error:
+        if not place.is_dir():
+            raise error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+SAMPLES = 4096
+
+
+def _promise(array: np.ndarray, path: Path) -> list:
+    """Type, shape, size of the file, and a checksum of samples from all over the array: found at once, for any size."""
+    flat = array.reshape(-1)
+    samples = np.ascontiguousarray(flat[:: max(1, len(flat) // SAMPLES)])
+    return [array.dtype.str, list(array.shape), path.stat().st_size, hashlib.sha256(samples.data).hexdigest()]

@@ -1,0 +1,102 @@
+"""A bag of words: rows that are mostly zeros, of which only the columns of the ones are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from scipy.sparse import csc_matrix
+from torch import Tensor
+
+from adam_repro.dropout import kept
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """A matrix [rows, width] of zeros and ones, times ``scale``, which indexes as a tensor does along dimension 0.
+
+    The ones of row i stand in ``columns[starts[i]:starts[i + 1]]``; ``columns`` is int64 [ones], ``starts`` int64
+    [rows + 1] from 0 to the number of ones. A row may be empty.
+    """
+
+    columns: Tensor
+    starts: Tensor
+    width: int
+    scale: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self), self.width))
+
+    @property
+    def lengths(self) -> Tensor:
+        """The number of ones in each row, int64 [rows]."""
+        return self.starts.diff()
+
+    def __getitem__(self, part: slice) -> SparseRows:
+        first, last, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError(f"sparse rows are sliced without gaps, and {part} has a step of {step}.")
+        starts = self.starts[first : max(first, last) + 1]
+        return SparseRows(self.columns[int(starts[0]) : int(starts[-1])], starts - starts[0], self.width, self.scale)
+
+    def split(self, size: int) -> list[SparseRows]:
+        return [self[first : first + size] for first in range(0, len(self), size)]
+
+    def index_select(self, dim: int, index: Tensor) -> SparseRows:
+        """The rows of ``index`` int64 [n], in that order; ``dim`` is 0, as for a tensor's rows."""
+        lengths = self.lengths[index]
+        starts = torch.cat((lengths.new_zeros(1), lengths.cumsum(0)))
+        shift = (self.starts[index] - starts[:-1]).repeat_interleave(lengths)
+        columns = self.columns[torch.arange(len(shift), device=shift.device) + shift]
+        return SparseRows(columns, starts, self.width, self.scale)
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        return SparseRows(self.columns.to(device), self.starts.to(device), self.width, self.scale)
+
+    def to_dense(self) -> Tensor:
+        """The same as a float32 tensor [rows, width]."""
+        dense = torch.zeros(self.shape, device=self.columns.device)
+        dense[torch.arange(len(self)).repeat_interleave(self.lengths), self.columns] = self.scale
+        return dense
+
+    def dropped(self, p: float) -> SparseRows:
+        """Inverted dropout with probability ``p``: zeros stay zeros, so noise is drawn for the ones alone."""
+        if p == 0:
+            return self
+        stays = kept(len(self.columns), p, self.columns.device)
+        before = torch.cat((stays.new_zeros(1, dtype=torch.int64), stays.cumsum(0)))
+        return SparseRows(self.columns.masked_select(stays), before[self.starts], self.width, self.scale / (1 - p))
+
+    def times(self, weight: Tensor) -> Tensor:
+        """This matrix [rows, width] times ``weight`` [width, n]: [rows, n]."""
+        sums = torch.nn.functional.embedding_bag(self.columns, weight, self.starts[:-1], mode="sum")
+        return sums if self.scale == 1 else sums * self.scale
+
+    def transposed_times(self, g: Tensor) -> Tensor:
+        """The transpose of this matrix times ``g`` [rows, n]: [width, n]."""
+        if g.device.type == "cpu":  # torch's scatter is five times slower than scipy's loop there
+            ones = g.new_full((len(self.columns),), self.scale).numpy()
+            transposed = csc_matrix(
+                (ones, self.columns.numpy(), self.starts.numpy()), shape=(self.width, len(self)), copy=False
+            )
+            return torch.from_numpy(transposed @ g.contiguous().numpy())
+        rows = torch.arange(len(self), device=g.device).repeat_interleave(self.lengths)
+        return g.new_zeros(self.width, g.shape[1]).index_add_(0, self.columns, g[rows], alpha=self.scale)
+
+
+class SparseTimes(torch.autograd.Function):
+    """``rows.times(weight)`` with a gradient for ``weight`` [width, n]."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: SparseRows, weight: Tensor) -> Tensor:
+        ctx.rows = rows
+        return rows.times(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.rows.transposed_times(gradients[0])
