@@ -1,7 +1,7 @@
 """Section 6.1, Figure 1: L2-regularised logistic regression, on MNIST (left) and on IMDB reviews (right).
 
-Claim: Adam converges like SGD with Nesterov momentum, and both faster than AdaGrad (MNIST). On sparse words AdaGrad is far
-better than SGD with Nesterov momentum, and Adam as fast as AdaGrad (IMDB).
+Claim: Adam converges like SGD with Nesterov momentum, and both faster than AdaGrad (MNIST). On sparse words AdaGrad is
+far better than SGD with Nesterov momentum, and Adam as fast as AdaGrad (IMDB).
 
     python experiments/logistic_regression.py optimizer=adagrad optimizer.lr=0.03
     python experiments/logistic_regression.py -m optimizer=adam,adagrad optimizer.lr=1e-4,3e-4 'seed=range(3)'

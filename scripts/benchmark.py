@@ -33,11 +33,11 @@ from adam_repro import records
 from adam_repro.app import shown_kindly
 from adam_repro.data import Dataset, default_root, mnist
 from adam_repro.data.order import epoch_order
+from adam_repro.members import Member
 from adam_repro.models import SoftmaxRegression
 from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer, SGDNesterov
-from adam_repro.process import settle_process
-from adam_repro.members import Member
 from adam_repro.population import Population
+from adam_repro.process import settle_process
 from adam_repro.products import product
 from adam_repro.schedules import inverse_sqrt_step
 from adam_repro.surroundings import PROJECT_ROOT, surroundings

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
+from adam_repro.errors import UserError
 from adam_repro.matching import PLOTTED, distance, family, plotted, refined
 from adam_repro.protocol import TUNING_SEEDS, Grid
 from adam_repro.search import Trials, command, table, write_settings
@@ -53,6 +54,8 @@ def match(trials: Trials) -> None:
 
 def printed_curve(trials: Trials, curve: str):
     """The printed points of a curve, by x; empty where the paper's panel lacks it."""
+    if trials.panel is None:
+        raise UserError(f"{trials.folder.name} has no printed curves to match.")
     points = paper_curves(trials.panel)
     return points[points["curve"] == trials.label(curve)].set_index("epoch")["training_cost"]
 

@@ -9,7 +9,7 @@ from made_up import write_figure
 
 from adam_repro.analysis import figures
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.figures.training import fig1_mnist
+from adam_repro.analysis.figures.section6_1 import fig1_mnist
 from adam_repro.analysis.measurements import Measurements
 from adam_repro.surroundings import PROJECT_ROOT
 

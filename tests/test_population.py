@@ -9,9 +9,9 @@ import torch
 from tiny_data import CLASSES, FEATURES, tiny
 
 from adam_repro.compilation import compiled
+from adam_repro.members import Member
 from adam_repro.models import SoftmaxRegression
 from adam_repro.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam
-from adam_repro.members import Member
 from adam_repro.population import Population, cost_and_error
 from adam_repro.schedules import constant, inverse_sqrt_epoch, inverse_sqrt_step
 from adam_repro.training import Solo, train

@@ -155,7 +155,7 @@ def test_a_new_version_of_the_curves_moves_every_key(monkeypatch):
         ["figure=fig1_mnist", "l2=0", "epochs=3"],
         ["arm=tuned"],
         ["curve=mine"],
-        ["device=elsewhere"],
+        ["device=cpu:0"],
         ["dataset.root=elsewhere"],
         ["tracking.mode=disabled"],
         ["tracking.project=mine"],

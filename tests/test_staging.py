@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from adam_repro.optimizers import OPTIMIZERS, RuleOptimizer
 from adam_repro.members import Member, Segment
+from adam_repro.optimizers import OPTIMIZERS, RuleOptimizer
 from adam_repro.schedules import constant, inverse_sqrt_step
 from adam_repro.staging import stage
 

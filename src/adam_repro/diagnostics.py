@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from adam_repro.optimizers import RuleOptimizer
+from adam_repro.optimizers import Adam
 
 COLUMNS = ["layer", "below_eps", "sqrt_v_hat_p50", "step_p50", "step_p99", "step_max", "snr"]
 
 
 def has_moments(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether there is anything to look at: running means m and v with their decay rates, and an eps."""
-    return isinstance(optimizer, RuleOptimizer) and {"m", "v"} <= set(optimizer.state_names)
+    """Whether there is anything to look at: the moments of Algorithm 1, and steps that are made of them alone."""
+    return isinstance(optimizer, Adam)
 
 
 @torch.no_grad()
@@ -34,9 +35,9 @@ def by_layer(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[lis
 
 
 def _numbers(state: dict, group: dict) -> list[float]:
-    corrected = group.get("bias_correction", True)
     m_hat, v_hat = (
-        state[name] / (1 - group[beta] ** state["t"] if corrected else 1) for name, beta in (("m", "beta1"), ("v", "beta2"))
+        state[name] / (1 - group[beta] ** state["t"] if group["bias_correction"] else 1)
+        for name, beta in (("m", "beta1"), ("v", "beta2"))
     )
     root = v_hat.sqrt().flatten()
     step = m_hat.abs().flatten() / (root + group["eps"])
@@ -48,4 +49,4 @@ def _numbers(state: dict, group: dict) -> list[float]:
 
 def _quantile(values: Tensor, q: float) -> Tensor:
     """torch.quantile refuses more than 16 million values; this takes the nearest rank of any number of them."""
-    return values.kthvalue(max(1, round(q * values.numel()))).values
+    return values.kthvalue(math.ceil(q * values.numel())).values

@@ -14,14 +14,22 @@ def kept(n: int, p: float, device: torch.device | None = None) -> Tensor:
     """Which of ``n`` elements stay when each is left out with probability ``p``: bool [n].
 
     A probability that is a multiple of 1/256 takes a byte an element and is exact; any other takes two bytes and is
-    exact to 1/131,072. Drawn from torch's default generator.
+    exact to 1/131,072 (to 1/65,536 next to 1). Drawn from torch's default generator.
     """
     dtype, values = (torch.uint8, 2**8) if (p * 2**8).is_integer() else (torch.uint16, 2**16)
     per_integer = 8 // dtype.itemsize
     bits = torch.empty(-(-n // per_integer), dtype=torch.int64, device=device)
     bits.random_(-(2**63), None)  # all 64 bits
     signed = {torch.uint8: torch.int8, torch.uint16: torch.int16}[dtype]  # comparisons of these are vectorised
-    return bits.view(signed)[:n] >= round(p * values) - values // 2
+    left_out = min(round(p * values), values - 1)  # of so many values; all of them would not fit the comparison's type
+    return bits.view(signed)[:n] >= left_out - values // 2
+
+
+def checked_rate(p: float) -> float:
+    """p as a float; ValueError unless 0 <= p < 1."""
+    if not 0 <= p < 1:
+        raise ValueError(f"a dropout rate of {p} is not allowed: give a number with 0 <= p < 1.")
+    return float(p)
 
 
 class Dropout(nn.Module):
@@ -32,9 +40,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float):
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError(f"a dropout rate of {p} is not allowed: give a number with 0 <= p < 1.")
-        self.p = float(p)
+        self.p = checked_rate(p)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:

@@ -14,7 +14,7 @@ LARGEST_FROM_HEAP = 2**30
 
 
 def settle_process() -> None:
-    """Numbers too small for float32 become zero, memory once had is kept, and nobody looks for CUDA's compiler aloud."""
+    """Numbers too small for float32 become zero, and memory once had is kept."""
     torch.set_flush_denormal(True)  # saturated softmax regressions are three times slower with denormal numbers
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA on every machine
     keep_memory()

@@ -25,9 +25,16 @@ from adam_repro import diagnostics, records
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator
 from adam_repro.errors import UserError
-from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.members import Member
-from adam_repro.settings import check_device, check_numbers, check_results, checked_settings, optimizer_class, source_hash
+from adam_repro.optimizers import OPTIMIZERS
+from adam_repro.settings import (
+    check_device,
+    check_numbers,
+    check_results,
+    checked_settings,
+    optimizer_class,
+    source_hash,
+)
 from adam_repro.surroundings import surroundings
 from adam_repro.training import Row, Solo, train
 
@@ -100,7 +107,8 @@ def prepare(cfg: DictConfig) -> Job:
     if found in OPTIMIZERS:
         config["optimizer"] = checked_settings(found, optimizer)
         shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
-        group = records.key_of({**shared, "device": given["device"]}) if population else None
+        together = population and given["device"] == "cpu" and not given["diagnostics"]  # neither is for populations
+        group = records.key_of(shared) if together else None
     else:
         _try_foreign(found, config, data)
         identity["source"] = source_hash(found)
@@ -144,7 +152,8 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
         evaluate_at=config["evaluate_at"],
     ):
         rows.append(row)
-        if "diagnostics" in config and isinstance(learner, Solo) and diagnostics.has_moments(learner.optimizer):
+        looked_at = "diagnostics" in config and isinstance(learner, Solo) and diagnostics.has_moments(learner.optimizer)
+        if looked_at and not row.diverged_step.any():
             inside += [[row.epoch, *layer] for layer in diagnostics.by_layer(learner.model, learner.optimizer)]
         on_row(jobs, row)
     return [_write(job, rows, k, inside) for k, job in enumerate(jobs)]
@@ -157,7 +166,7 @@ def load_data(job: Job) -> Dataset:
     return data.head(wanted["train_examples"], wanted.get("test_examples")).to(job.device)
 
 
-def build_model(config: dict[str, Any]) -> nn.Module:
+def build_model(config: dict[str, Any]) -> Any:
     """The model of a run with its initial parameters, a function of the seed."""
     with torch.random.fork_rng():
         torch.manual_seed(generator(config["seed"], 0, "init").initial_seed())

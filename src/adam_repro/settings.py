@@ -49,11 +49,11 @@ def check_results(folder: str | Path) -> None:
 def check_device(name: str) -> None:
     """UserError unless tensors can live on the device of that name here."""
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
-            f"device={name} cannot be used here: {reason} Give device=cpu, or device=cuda on a machine that has a GPU."
+            f"device={name} cannot be used here: {reason}. Give device=cpu, or device=cuda on a machine that has a GPU."
         ) from None
 
 

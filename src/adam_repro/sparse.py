@@ -60,8 +60,9 @@ class SparseRows:
 
     def to_dense(self) -> Tensor:
         """The same as a float32 tensor [rows, width]."""
-        dense = torch.zeros(self.shape, device=self.columns.device)
-        dense[torch.arange(len(self)).repeat_interleave(self.lengths), self.columns] = self.scale
+        device = self.columns.device
+        dense = torch.zeros(self.shape, device=device)
+        dense[torch.arange(len(self), device=device).repeat_interleave(self.lengths), self.columns] = self.scale
         return dense
 
     def dropped(self, p: float) -> SparseRows:

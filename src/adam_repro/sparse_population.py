@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adam_repro.compilation import compiled
+from adam_repro.dropout import checked_rate
 from adam_repro.members import Member, segments_of, update_of, vector
 from adam_repro.population import EVALUATION_CHUNK
 from adam_repro.sparse import SparseRows
@@ -35,16 +36,14 @@ class SparsePopulation:
     ):
         self.segments = segments_of(members, dtype)
         self.members = [member for segment in self.segments for member in segment.members]
-        self.size, self.input_dropout = len(self.members), input_dropout
+        self.size, self.input_dropout = len(self.members), checked_rate(input_dropout)
         sizes = [segment.size for segment in self.segments]
         self.weights = [torch.zeros(in_features, k, dtype=dtype) for k in sizes]
         self.biases = [torch.zeros(k, dtype=dtype) for k in sizes]
         self.l2 = vector([member.l2 for member in self.members]).to(dtype)
         self._decays = [*self.l2.split(sizes), *(torch.zeros_like(bias) for bias in self.biases)]
         self._thetas = [*self.weights, *self.biases]
-        self._states = [
-            segment.state_of(theta) for segment, theta in zip(2 * self.segments, self._thetas, strict=True)
-        ]
+        self._states = [segment.state_of(theta) for segment, theta in zip(2 * self.segments, self._thetas, strict=True)]
         self._update = update_of(tuple(segment.staged.elementwise for segment in 2 * self.segments))
 
     @torch.no_grad()
@@ -75,7 +74,9 @@ class SparsePopulation:
 
     def penalty(self) -> Tensor:
         """(lambda / 2) times the sum of squared weights, biases left out, [K]."""
-        return self.l2.double() / 2 * torch.cat([weight.square().sum(0, dtype=torch.float64) for weight in self.weights])
+        return (
+            self.l2.double() / 2 * torch.cat([weight.square().sum(0, dtype=torch.float64) for weight in self.weights])
+        )
 
     def _logits(self, x: SparseRows) -> Tensor:
         """The logit of class 1 for every example and member, [batch, K]."""

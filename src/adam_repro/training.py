@@ -11,13 +11,14 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from adam_repro.data import Dataset
 from adam_repro.data.order import epoch_order, fixed_subset, seed_noise
+from adam_repro.sparse import SparseRows
 
 CLEAN_EXAMPLES = 10_000
 EVALUATION_CHUNK = 1000
@@ -29,9 +30,19 @@ class Learner(Protocol):
     size: int
 
     def begin_epoch(self, epoch: int, steps: range) -> None: ...
-    def step(self, x: Tensor, y: Tensor) -> Tensor: ...
-    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]: ...
+    def step(self, x: Any, y: Tensor) -> Tensor: ...
+    def evaluate(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]: ...
     def penalty(self) -> Tensor: ...
+
+
+class Model(Protocol):
+    """A module with a ``cost`` and a ``judged``: see ``models``."""
+
+    def cost(self, x: Any, y: Tensor) -> Tensor: ...
+    def judged(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def train(self) -> Any: ...
+    def eval(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ class Solo:
 
     size = 1
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, schedule: Callable, l2: float):
+    def __init__(self, model: Model, optimizer: torch.optim.Optimizer, *, schedule: Callable, l2: float):
         self.model, self.optimizer, self.schedule, self.l2 = model, optimizer, schedule, l2
         self.weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
@@ -123,7 +134,7 @@ class Solo:
     def begin_epoch(self, epoch: int, steps: range) -> None:
         self._epoch, self._steps = epoch, iter(steps)
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
+    def step(self, x: Tensor | SparseRows, y: Tensor) -> Tensor:
         """One update on the minibatch x [batch, ...], y [batch]; the cost before it, [1]."""
         t = next(self._steps)
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
@@ -138,7 +149,7 @@ class Solo:
             if not self.l2:
                 return costs[-1]
             for weight in self.weights:
-                weight.grad.add_(weight.detach(), alpha=self.l2)
+                cast(Tensor, weight.grad).add_(weight.detach(), alpha=self.l2)
             return costs[-1] + self.penalty()[0].to(cost) if self.needs_closure else costs[-1]
 
         if self.needs_closure:
@@ -149,7 +160,7 @@ class Solo:
         return costs[0][None]
 
     @torch.no_grad()
-    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy over all examples, [1] and [1], in float64."""
         self.model.eval()
         loss, correct = torch.zeros(2, 1, dtype=torch.float64, device=y.device)

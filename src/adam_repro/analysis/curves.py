@@ -26,6 +26,9 @@ CURVE_COLUMNS = [
 ]
 FINAL_COLUMNS = ["arm", "curve", "lr", "schedule", "hyper", "l2", "seed", "status", "diverged_step", "epochs"]
 FINAL_COLUMNS += ["train_cost", "train_loss", "test_loss", "test_accuracy", "record"]
+DIAGNOSTIC_COLUMNS = ["arm", "curve", "seed", "epoch", "layer", "below_eps", "sqrt_v_hat_p50"]
+DIAGNOSTIC_COLUMNS += ["step_p50", "step_p99", "step_max", "snr"]
+PRINTED_FIGURE_4 = Path(__file__).with_name("paper_figure_4.csv")
 PRINTED = Path(__file__).with_name("paper_figures_1_to_3.csv")
 
 
@@ -37,12 +40,15 @@ class FigureData:
     finals: pd.DataFrame
     provenance: dict[str, Any]
     folder: Path
+    diagnostics: pd.DataFrame | None = None
 
     @classmethod
     def load(cls, folder: Path) -> FigureData:
         """Read a figure's folder; UserError names a file that is missing or has other columns."""
+        inside = folder / "diagnostics.csv"
         return cls(
             curves=_table(folder / "curves.csv", CURVE_COLUMNS),
+            diagnostics=_table(inside, DIAGNOSTIC_COLUMNS) if inside.is_file() else None,
             finals=_table(folder / "finals.csv", FINAL_COLUMNS),
             provenance=load_provenance(folder),
             folder=folder,
@@ -79,6 +85,12 @@ def paper_curves(panel: str) -> pd.DataFrame:
     """
     printed = pd.read_csv(PRINTED, dtype={"figure": str})
     return printed[printed["figure"] == panel].drop(columns="figure").reset_index(drop=True)
+
+
+def paper_figure_4() -> pd.DataFrame:
+    """Figure 4's points, digitised: epochs, beta1, beta2, alpha, and the loss with and without bias correction (NaN
+    where it lies above the axis)."""
+    return pd.read_csv(PRINTED_FIGURE_4)
 
 
 def summary(curves: pd.DataFrame, column: str, *, arm: str) -> pd.DataFrame:

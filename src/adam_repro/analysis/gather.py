@@ -14,13 +14,13 @@ from typing import Any
 import pandas as pd
 
 from adam_repro import records
+from adam_repro.analysis.curves import CURVE_COLUMNS, DIAGNOSTIC_COLUMNS
 
 COSTS = ["train_cost", "train_loss", "test_loss", "test_accuracy"]
 FINAL_EPOCHS = 5
 """A final cost is the mean over the last five epochs (the protocol's criterion)."""
 
 UNDRAWN_ARMS = ("grid", "control")
-INSIDE = ["layer", "below_eps", "sqrt_v_hat_p50", "step_p50", "step_p99", "step_max", "snr"]
 
 
 def gather(
@@ -39,9 +39,8 @@ def gather(
         for entry, record in found
         if entry["arm"] not in UNDRAWN_ARMS
     ]
-    if curves:
-        frame = pd.concat(curves)[["arm", "curve", "seed", *records.COLUMNS]]
-        _write_csv(folder / "curves.csv", frame)
+    frame = pd.concat(curves) if curves else pd.DataFrame(columns=CURVE_COLUMNS)
+    _write_csv(folder / "curves.csv", frame[CURVE_COLUMNS])
     (folder / "diagnostics.csv").unlink(missing_ok=True)
     inside = [
         record.diagnostics.assign(arm=entry["arm"], curve=entry["curve"], seed=entry["seed"])
@@ -49,7 +48,7 @@ def gather(
         if record.diagnostics is not None
     ]
     if inside:
-        _write_csv(folder / "diagnostics.csv", pd.concat(inside)[["arm", "curve", "seed", "epoch", *INSIDE]])
+        _write_csv(folder / "diagnostics.csv", pd.concat(inside)[DIAGNOSTIC_COLUMNS])
     finals = [line for entry, record in found for line in _finals(entry, record, milestones)]
     _write_csv(folder / "finals.csv", pd.DataFrame(finals))
     provenance = _provenance(found, figure=figure, scale=scale, command=command)

@@ -157,6 +157,29 @@ def equal(d: np.ndarray, margin: float) -> Comparison:
     return Comparison(math.exp(d.mean()), math.exp(low), math.exp(high), len(d), p, verdict)
 
 
+def within(d: np.ndarray, low: float, high: float, *, ratios: bool) -> Comparison:
+    """Does the mean of ``d`` [n] lie between ``low`` and ``high``? By its 95 % interval.
+
+    Supported if that lies inside, contradicted if it lies outside, else inconclusive. ``ratios``: d, low and high are
+    logarithms of ratios, and effect and interval are given as ratios. Where a run diverged there is no mean, and the
+    share of seeds inside is held against the share outside by a sign test.
+    """
+    scaled = _ratio if ratios else float
+    if note := _too_few(d):
+        return Comparison(scaled(np.median(d)) if len(d) else math.nan, math.nan, math.nan, len(d), math.nan,
+                          "inconclusive", note)  # fmt: skip
+    p = sign_flip_p(d)
+    if not np.isfinite(d).all():
+        inside = np.where((d > low) & (d < high), 1.0, -1.0)
+        side = _significant_side(inside, FAMILY_ERROR)
+        verdict = {1: "supported", 0: "inconclusive", -1: "contradicted"}[side]
+        return Comparison(scaled(np.median(d)), math.nan, math.nan, len(d), p, verdict, "some runs diverged: by signs")
+    ends = t_interval(d, 1 - FAMILY_ERROR)
+    inside_all, outside = low < ends[0] and ends[1] < high, ends[0] > high or ends[1] < low
+    verdict = "supported" if inside_all else "contradicted" if outside else "inconclusive"
+    return Comparison(scaled(d.mean()), scaled(ends[0]), scaled(ends[1]), len(d), p, verdict)
+
+
 def _significant_side(d: np.ndarray, level: float) -> int:
     """The side of 0 on which the signs of ``d`` lie by a sign test, -1 or 1; 0 where it does not tell."""
     return int(np.sign(np.sign(d).sum())) if _sign_test_p(d) <= level else 0

@@ -20,8 +20,8 @@ class Dataset:
     """A data set as the training loop wants it.
 
     ``train_x`` and ``test_x`` are float32 of shape [examples, features...], or sparse rows of words; ``train_y`` and
-    ``test_y`` are int64 class numbers of shape [examples]. ``provenance`` is "real" or "stand-in" and travels to every record and figure;
-    ``checksum`` identifies the decoded data and is part of each run's identity.
+    ``test_y`` are int64 class numbers of shape [examples]. ``provenance`` is "real" or "stand-in" and travels to every
+    record and figure; ``checksum`` identifies the decoded data and is part of each run's identity.
     """
 
     name: str
@@ -34,8 +34,13 @@ class Dataset:
 
     def head(self, train: int, test: int | None = None) -> Dataset:
         """The same data with the first ``train`` training and ``test`` test examples only; None: all of them."""
-        parts = {"train_x": self.train_x[:train], "train_y": self.train_y[:train]}
-        return dataclasses.replace(self, **parts, test_x=self.test_x[:test], test_y=self.test_y[:test])
+        return dataclasses.replace(
+            self,
+            train_x=self.train_x[:train],
+            train_y=self.train_y[:train],
+            test_x=self.test_x[:test],
+            test_y=self.test_y[:test],
+        )
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data, resident on ``device``."""
@@ -46,7 +51,9 @@ class Dataset:
         """The training examples in the ``order`` of a pass, int64 [n], ``size`` at a time; the last may be fewer."""
         order = order.to(self.train_y.device)
         if isinstance(self.train_x, SparseRows):  # gathered once a pass: then a minibatch is a slice
-            yield from zip(self.train_x.index_select(0, order).split(size), self.train_y[order].split(size), strict=True)
+            yield from zip(
+                self.train_x.index_select(0, order).split(size), self.train_y[order].split(size), strict=True
+            )
         else:
             for batch in order.split(size):  # index_select takes rows in half the time of indexing
                 yield self.train_x.index_select(0, batch), self.train_y.index_select(0, batch)

@@ -32,9 +32,9 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
     """CIFAR-10 below ``root``: 50,000 training and 10,000 test images, float32 [n, 3, 32, 32].
 
     Read from ``cifar-10-batches-py/`` or from ``cifar10/{train,test}/<class>/*.png``. Either way images are put in the
-    order of their class and original file name, and training images are then mixed by one fixed permutation, so that the
-    first so many are of all classes. ``preprocessing``: "whitened" or "standardised" (see ``whitening``). ``stand_in``
-    as in ``fetching.obtained``. UserError names a file or folder that is not as it should be.
+    order of their class and original file name, and training images are then mixed by one fixed permutation: the first
+    so many of them are of all classes. ``preprocessing``: "whitened" or "standardised" (see ``whitening``).
+    ``stand_in`` as in ``fetching.obtained``. UserError names a file or folder that is not as it should be.
     """
     if preprocessing not in PREPROCESSING:
         raise UserError(

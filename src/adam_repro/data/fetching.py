@@ -17,11 +17,13 @@ PROBE_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
-def obtained(name: str, folder: Path, *, is_there: bool, fetch: Callable[[], str | None], stand_in: str, instead: str = "a stand-in") -> bool:
-    """Whether the real data set is to be read from ``folder``; if not, its stand-in serves.
+def obtained(
+    name: str, folder: Path, *, is_there: bool, fetch: Callable[[], str | None], stand_in: str, instead: str
+) -> bool:
+    """Whether the real data set is to be read from ``folder``; if not, its stand-in serves, which is ``instead``.
 
     ``stand_in``: "allow" fetches what is missing and lets the stand-in serve where that fails, "forbid" makes that an
-    error, "only" takes the stand-in at once. ``instead`` says what that is. ``fetch`` puts the data into ``folder`` and gives None, or says in words
+    error, "only" takes the stand-in at once. ``fetch`` puts the data into ``folder`` and gives None, or says in words
     why it cannot. UserError for another ``stand_in``, and where "forbid" leaves nothing.
     """
     if stand_in not in STAND_IN:

@@ -1,175 +1,219 @@
-"""The Large Movie Review Dataset (Maas et al. 2011) as binary bags of words."""
+"""IMDB's labelled reviews (Maas et al. 2011) as bags of words; made-up ones where they cannot be had."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import http.client
+import itertools
+import logging
 import os
+import re
 import shutil
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from adam_repro.data import Dataset, reviews
-from adam_repro.data.caching import cached, checksum_of, key_of, state_of
+from adam_repro.data.caching import cached, checksum_of, key_of
 from adam_repro.data.fetching import obtained, unreachable
 from adam_repro.data.order import generator
 from adam_repro.errors import UserError
 from adam_repro.sparse import SparseRows
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
-ARCHIVE = "aclImdb_v1.tar.gz"
+ARCHIVE = URL.rpartition("/")[2]
 MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 REVIEWS = 12_500  # in each folder
-PARTS, CLASSES = ("train", "test"), ("neg", "pos")
-VERSION = 1  # part of the cache's key: raise it with any change of what is made of the reviews
-REMEDY = "Delete the folder and run `make data`, or put it right."
+PARTS, CLASSES, ARRAYS = ("train", "test"), ("neg", "pos"), ("columns", "starts", "labels")
+NAMES = [f"{part}_{what}" for part in PARTS for what in ARRAYS]
+IN_ARCHIVE = re.compile(r"aclImdb/(train|test)/(neg|pos)/[^/]+\.txt")
+WORD = r"(?u)\b\w\w+\b"  # scikit-learn's default pattern, whatever a later version makes its default
+VERSION = 1  # part of the checksum and of the cache's key: raise it with any change of what is made of the reviews
+REMEDY = "Delete aclImdb and run `make data`, or put it right."
+
+log = logging.getLogger(__name__)
+
+Reviews = dict[str, list["os.DirEntry[str]"]]
 
 
 @functools.cache
-def load(root: str | Path, *, words: int = 10_000, stand_in: str = "allow") -> Dataset:
+def load(root: str | Path, *, stand_in: str = "allow", words: int = 10_000) -> Dataset:
     """25,000 training and 25,000 test reviews below ``root``, as sparse rows of ``words`` zeros and ones.
 
-    A word's column is 1 where a review has it. The words are those found in most training reviews (of words found
-    equally often, the first by alphabet), as scikit-learn's CountVectorizer cuts and lower-cases them. Reviews stand in
-    the order of their class and number, and are then mixed by one fixed permutation. ``stand_in`` as in
-    ``fetching.obtained``. UserError names a file or folder that is not as it should be.
+    A column is 1 where a review has its word. The words are those found in most training reviews (of words found
+    equally often those first by code points), in lower case, and stand in that alphabet's order. Class 0 is negative.
+    ``stand_in`` as in ``fetching.obtained``; made-up reviews stand in. UserError for folders and files that are not
+    IMDB's, and for a folder that cannot be written when a download is needed.
     """
+    if isinstance(words, bool) or not isinstance(words, int) or words < 1:
+        raise UserError(f"dataset.words={words} is not allowed: give a whole number of words, at least 1.")
     folder = Path(root) / "aclImdb"
-    real = obtained(
-        "IMDB", folder, is_there=folder.is_dir(), fetch=lambda: fetch(Path(root)), stand_in=stand_in, instead="a made-up bag of words"
-    )
-    if not real:
-        return reviews.load(words)
-    check_folders(folder)
-    key = "bag_of_words-" + key_of(state_of(folder), words=words, version=VERSION)
-    arrays = cached(folder, key, lambda: bags_of_words(folder, words))
-    parts = []
-    for part in PARTS:
-        columns, starts, labels = (
-            torch.from_numpy(np.asarray(arrays[f"{part}_{what}"])) for what in ("columns", "starts", "labels")
+    fetch, instead = (lambda: download(Path(root))), "a made-up bag of words"
+    real = obtained("IMDB", folder, is_there=folder.exists(), fetch=fetch, stand_in=stand_in, instead=instead)
+    return read(folder, words) if real else reviews.load(words)
+
+
+def read(folder: Path, words: int) -> Dataset:
+    """The reviews of ``folder``, checked and decoded, or as they were decoded before if no file has changed since."""
+    found = reviews_in(folder)
+    key = "bag_of_words-" + key_of(_state(found), words=words, version=VERSION)
+    arrays = cached(folder, key, lambda: sealed(bags_of_words(found, words)))
+    if not is_whole(arrays):
+        log.warning(
+            "A cache of IMDB's reviews is damaged and they are decoded anew: delete %s, below %s or your cache folder.",
+            key,
+            folder,
         )
-        parts += [SparseRows(columns, starts, words), labels]
-    checksum = checksum_of(*(arrays[name] for name in sorted(arrays)))
-    return Dataset("imdb", "real", checksum, *parts)
+        arrays = sealed(bags_of_words(found, words))
+    content = arrays["seal"].tobytes().decode()
+    checksum = hashlib.sha256(f"version {VERSION}, {words} words, {content}".encode())
+    tensors = {name: torch.from_numpy(arrays[name]) for name in NAMES}
+    bags = {part: SparseRows(tensors[f"{part}_columns"], tensors[f"{part}_starts"], words) for part in PARTS}
+    labels = {part: tensors[f"{part}_labels"] for part in PARTS}
+    return Dataset("imdb", "real", checksum.hexdigest(), bags["train"], labels["train"], bags["test"], labels["test"])
 
 
-def check_folders(folder: Path) -> None:
-    """UserError unless each class folder holds its reviews and nothing else."""
-    for part in PARTS:
-        for label in CLASSES:
-            place = folder / part / label
-            if not place.is_dir():
-                raise UserError(f"{place} is missing: IMDB has {part}/neg and {part}/pos. {REMEDY}")
-            names = sorted(os.listdir(place))
-            strangers = [name for name in names if not name.endswith(".txt") or not (place / name).is_file()]
-            if strangers:
-                raise UserError(f"{place} holds {strangers[0]}, and reviews are .txt files only. Move it elsewhere.")
-            if len(names) != REVIEWS:
-                raise UserError(f"{place} holds {len(names):,} reviews, not {REVIEWS:,}. {REMEDY}")
+def reviews_in(folder: Path) -> Reviews:
+    """The files of each part, negative ones first, by number and name; UserError for missing and for other ones."""
+    found: Reviews = {part: [] for part in PARTS}
+    for part, label in itertools.product(PARTS, CLASSES):
+        place = folder / part / label
+        if not place.is_dir():
+            raise UserError(f"{place} is missing, and IMDB has train and test, with neg and pos in each. {REMEDY}")
+        entries = sorted(os.scandir(place), key=lambda entry: (_number(entry.name), entry.name))
+        others = [entry.name for entry in entries if not (entry.name.endswith(".txt") and entry.is_file())]
+        if others:
+            raise UserError(
+                f"{place} holds {', '.join(others[:3])}{' and more' * (len(others) > 3)}, and is for reviews alone, "
+                "files whose names end in .txt. Move away what else is there."
+            )
+        if len(entries) != REVIEWS:
+            raise UserError(f"{place} holds {len(entries):,} reviews, not {REVIEWS:,}. {REMEDY}")
+        found[part] += entries
+    return found
 
 
-def review_paths(folder: Path, part: str) -> list[Path]:
-    """The part's reviews: negative before positive, by number and then by name."""
-    return [
-        path
-        for label in CLASSES
-        for path in sorted((folder / part / label).iterdir(), key=lambda path: (_number(path), path.name))
-    ]
-
-
-def _number(path: Path) -> int:
-    """Of ``123_8.txt``: 123. Other names come first."""
-    number = path.stem.partition("_")[0]
+def _number(name: str) -> int:
+    """Of ``123_8.txt``: 123. Names without a number come first."""
+    number = name.partition("_")[0]
     return int(number) if number.isdecimal() else -1
 
 
-def bags_of_words(folder: Path, words: int) -> dict[str, np.ndarray]:
-    """Columns, starts and labels of both parts: see ``load``."""
+def _state(found: Reviews) -> str:
+    """A checksum of names, sizes and times, which change with the reviews and take no reading."""
+    digest = hashlib.sha256()
+    for part, entries in found.items():
+        for entry in entries:
+            status = entry.stat()
+            digest.update(
+                f"{part}/{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
+            )
+    return digest.hexdigest()
+
+
+def bags_of_words(found: Reviews, words: int) -> dict[str, np.ndarray]:
+    """Columns, starts and labels of both parts, int64, each part mixed by one fixed permutation.
+
+    Mixed, because whoever takes the first few rows of a data set wants both classes.
+    """
     from sklearn.feature_extraction.text import CountVectorizer  # takes a second, which few runs should wait
 
-    texts = {part: [_text(path) for path in review_paths(folder, part)] for part in PARTS}
-    counter = CountVectorizer(binary=True, dtype=np.int64)
-    counts = counter.fit_transform(texts["train"])
-    found_in = np.asarray(counts.sum(0)).ravel()
-    names = counter.get_feature_names_out()
-    kept = sorted(np.lexsort((names, -found_in))[:words])
-    bags = {"train": counts[:, kept], "test": counter.transform(texts["test"])[:, kept]}
+    vectorizer = CountVectorizer(binary=True, lowercase=True, token_pattern=WORD, dtype=np.int64)
+    every = vectorizer.fit_transform(text(entry) for entry in found["train"])
+    if words > every.shape[1]:
+        raise UserError(f"dataset.words={words} is more than the {every.shape[1]} words of IMDB's training reviews.")
+    # Not by max_features, which breaks ties by a sort that is not stable. Columns are in alphabetical order here.
+    most = np.sort(np.argsort(-np.asarray(every.sum(axis=0)).ravel(), kind="stable")[:words])
+    test = vectorizer.transform(text(entry) for entry in found["test"])
     arrays = {}
-    for part, bag in bags.items():
-        n = bag.shape[0]
-        mixed = torch.randperm(n, generator=generator(0, 0, f"imdb {part}")).numpy()
-        bag = bag[mixed].sorted_indices()
+    for part, bag in (("train", every[:, most]), ("test", test[:, most])):
+        order = torch.randperm(bag.shape[0], generator=generator(0, 0, f"imdb {part}")).numpy()
+        bag = bag[order].sorted_indices()
         arrays[f"{part}_columns"] = bag.indices.astype(np.int64)
         arrays[f"{part}_starts"] = bag.indptr.astype(np.int64)
-        arrays[f"{part}_labels"] = (mixed >= n // 2).astype(np.int64)
+        arrays[f"{part}_labels"] = (order >= REVIEWS).astype(np.int64)
     return arrays
 
 
-def _text(path: Path) -> str:
+def text(review: os.DirEntry[str]) -> str:
     try:
-        text = path.read_bytes().decode()
+        decoded = Path(review.path).read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}. {REMEDY}") from None
-    if not text.strip():
-        raise UserError(f"{path} is empty, and every review has words. {REMEDY}")
-    return text
+        raise UserError(f"{review.path} is no UTF-8: its byte {error.start} is out of place. {REMEDY}") from None
+    if not decoded.strip():
+        raise UserError(f"{review.path} is empty, and every review has words. {REMEDY}")
+    return decoded
 
 
-def fetch(root: Path) -> str | None:
-    """Get the reviews into ``root``, from the archive there or the one that is downloaded; None, or why not.
+def sealed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with a checksum of every byte beside them."""
+    return {**arrays, "seal": _seal(arrays)}
 
-    UserError where ``root`` cannot be written, and for an archive in it that is not the published one.
+
+def is_whole(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether the arrays are as they were when they were sealed; the cache itself looks at samples of them only."""
+    return arrays.keys() == {*NAMES, "seal"} and np.array_equal(arrays["seal"], _seal(arrays))
+
+
+def _seal(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    return np.frombuffer(checksum_of(*(arrays[name] for name in NAMES)).encode(), dtype=np.uint8)
+
+
+def download(root: Path) -> str | None:
+    """Get the reviews into ``root``, from the archive that lies there or else from the net; None, or why not in words.
+
+    They are unpacked into a folder of their own and moved when they are whole, so that nothing half-written stays.
+    UserError where ``root`` cannot be written, and for an archive there that is not the published one.
     """
-    own = root / ARCHIVE
-    if not own.is_file() and (reason := unreachable((URL,))) is not None:
+    placed = root / ARCHIVE
+    by_hand = placed.is_file()
+    reason = None if by_hand else unreachable((URL,))
+    if reason is not None:
         return reason
     try:
         root.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=root))
     except OSError as error:
         raise UserError(
-            f"IMDB cannot be unpacked into {root}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a folder "
-            "that can be written."
+            f"IMDB cannot be unpacked into {root}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a "
+            "folder that can be written."
         ) from None
     try:
-        archive = own if own.is_file() else download(temporary / ARCHIVE)
-        unpack(archive, temporary)
-        check_folders(temporary / "aclImdb")
-        (temporary / "aclImdb").rename(root / "aclImdb")
-    except urllib.error.URLError as error:
-        return f"the download failed: {error.reason}"
-    except OSError as error:
-        return f"the download failed: {error}"
+        unpack(placed if by_hand else received(temporary / ARCHIVE), temporary)
+        reviews_in(temporary / "aclImdb")
+        if not (root / "aclImdb").exists():  # else another process was faster
+            (temporary / "aclImdb").rename(root / "aclImdb")
+    except (OSError, EOFError, zlib.error, http.client.HTTPException, tarfile.TarError, UserError) as error:
+        if not by_hand:
+            return f"the download failed: {error}"
+        raise UserError(f"{placed} cannot be unpacked: {error}. Delete it and run `make data`.") from None
     finally:
         shutil.rmtree(temporary)
     return None
 
 
-def download(target: Path) -> Path:
-    with urllib.request.urlopen(URL, timeout=60) as answer, target.open("wb") as file:
-        shutil.copyfileobj(answer, file, 1 << 20)
-    return target
+def received(path: Path) -> Path:
+    with urllib.request.urlopen(URL, timeout=60) as answer, path.open("wb") as file:
+        shutil.copyfileobj(answer, file)
+    return path
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Take the labelled reviews out of ``archive``; UserError where it is not the published one or would write
-    elsewhere."""
+    """Take the labelled reviews out of ``archive``; TarError where it is another one, or would write elsewhere."""
     with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != MD5:
-        raise UserError(
-            f"{archive} is not the published archive: its md5 is {found}, not {MD5}. Delete it and run `make data`."
-        )
-    wanted = tuple(f"aclImdb/{part}/{label}/" for part in PARTS for label in CLASSES)
-    try:
-        with tarfile.open(archive) as packed:
-            members = [member for member in packed if member.name.startswith(wanted) or ".." in member.name]
-            packed.extractall(into, members, filter="data")
-    except tarfile.TarError as error:
-        raise UserError(f"{archive} cannot be unpacked safely: {error}. Delete it and run `make data`.") from None
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    if md5 != MD5:
+        raise tarfile.ReadError(f"its md5 is {md5}, not {MD5}")
+
+    def wanted(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+        safe = tarfile.data_filter(member, folder)  # an error for what would land outside of the folder
+        return safe if safe is not None and safe.isfile() and IN_ARCHIVE.fullmatch(safe.name) else None
+
+    with tarfile.open(archive) as packed:
+        packed.extractall(into, filter=wanted)

@@ -14,40 +14,45 @@ from adam_repro.sparse import SparseRows
 
 VERSION = 1  # part of the checksum: raise it with any change of what is below
 TRAIN, TEST = 8_000, 2_000
-MEAN_WORDS = 90  # in a review
-MOST_LIKELY = 0.9
-TELLING = 0.5  # spread of a rare word's log odds between the classes
-RARE_FROM = 100  # words more frequent than the hundredth tell little
+DRAWS = (60, 240)  # how many words are drawn for a review; some are repetitions
+FLATTENED = 3.0  # the most frequent words are less frequent than Zipf's law has them (Mandelbrot's form of it)
+SILENT = 0.02  # the share of words, the most frequent ones, that are as frequent in either class
+TELLING = 0.7  # standard deviation of the other words' log odds
+TURNED = 0.08  # the share of reviews with the wrong label, without which the classes could soon be told apart
 
 
 @functools.cache
-def load(words: int) -> Dataset:
-    """8,000 training and 2,000 test rows of ``words`` zeros and ones, half of each class.
+def load(words: int = 10_000) -> Dataset:
+    """8,000 training and 2,000 test rows of ``words`` zeros and ones, about half of each class.
 
-    Word j is found in a share of the reviews that falls like 1 / j (Zipf's law). Frequent words are equally likely in
-    both classes; the log odds of the others are normal, so that what tells classes apart is in words seen seldom.
+    A review is a number of draws from its class's distribution of words, of which word j, from 0, has a share that
+    falls like 1 / (3 + j) (Zipf's law). The most frequent words are as frequent in either class; the log odds of the
+    others are normal, so that what tells classes apart is in words seen seldom. Some labels are wrong.
     """
     randomness = generator(0, 0, "stand-in reviews")
-    rank = torch.arange(1, words + 1, dtype=torch.float64)
-    share = 1 / rank
-    share = (share * (MEAN_WORDS / share.sum())).clamp(max=MOST_LIKELY)
-    telling = TELLING * torch.randn(words, generator=randomness, dtype=torch.float64) * (rank > RARE_FROM)
-    parts: list[SparseRows | Tensor] = []
-    for size in (TRAIN, TEST):
-        labels = torch.arange(size) % 2
-        labels = labels[torch.randperm(size, generator=randomness)]
-        parts += [_rows(share, telling, labels, randomness), labels]
-    digest = hashlib.sha256(f"{VERSION} {words} {TRAIN} {TEST} {MEAN_WORDS} {TELLING} {RARE_FROM}".encode())
-    return Dataset("zipf", "stand-in", digest.hexdigest(), *parts)
+    share = 1 / (FLATTENED + torch.arange(words, dtype=torch.float64))
+    log_odds = TELLING * torch.randn(words, generator=randomness, dtype=torch.float64)
+    log_odds[: int(SILENT * words)] = 0
+    classes = torch.stack((share * (-log_odds / 2).exp(), share * (log_odds / 2).exp()))
+    bags, labels = {}, {}
+    for part, size in (("train", TRAIN), ("test", TEST)):
+        kind = torch.randint(2, (size,), generator=randomness)
+        turned = torch.rand(size, generator=randomness, dtype=torch.float64) < TURNED
+        bags[part], labels[part] = _drawn(classes, kind, randomness), kind ^ turned.long()
+    parameters = (VERSION, words, TRAIN, TEST, DRAWS, FLATTENED, SILENT, TELLING, TURNED)
+    # Of the parameters, not of the result: exponentials may differ in a last bit between machines.
+    checksum = hashlib.sha256(repr(parameters).encode()).hexdigest()
+    return Dataset("zipf", "stand-in", checksum, bags["train"], labels["train"], bags["test"], labels["test"])
 
 
-def _rows(share: Tensor, telling: Tensor, labels: Tensor, randomness: torch.Generator) -> SparseRows:
-    """A row for each label: word j with probability ``share`` x exp(+-telling / 2), a few hundred rows at a time."""
-    columns, lengths = [], []
-    for part in labels.split(500):
-        odds = torch.outer(2.0 * part - 1, telling / 2)
-        words = torch.rand(len(part), len(share), generator=randomness) < (share * odds.exp()).clamp(max=MOST_LIKELY)
-        columns.append(words.nonzero()[:, 1])
-        lengths.append(words.sum(1))
-    starts = torch.cat((torch.zeros(1, dtype=torch.int64), torch.cat(lengths).cumsum(0)))
-    return SparseRows(torch.cat(columns), starts, len(share))
+def _drawn(classes: Tensor, kind: Tensor, randomness: torch.Generator) -> SparseRows:
+    """For each review's ``kind`` a row of the words drawn from that row of ``classes`` [2, words], unnormalised."""
+    words = classes.shape[1]
+    draws = torch.randint(*DRAWS, kind.shape, generator=randomness)
+    row = torch.arange(len(kind)).repeat_interleave(draws)
+    ends = (classes / classes.sum(1, keepdim=True)).flatten().cumsum(0)  # class 0 ends at 1, class 1 at 2
+    where = torch.rand(len(row), generator=randomness, dtype=torch.float64) + kind[row]
+    word = torch.searchsorted(ends, where, right=True).clamp(max=2 * words - 1) % words
+    found = (row * words + word).unique()  # sorted: by row, then by word
+    lengths = torch.bincount(found // words, minlength=len(kind))
+    return SparseRows(found % words, torch.cat((lengths.new_zeros(1), lengths.cumsum(0))), words)

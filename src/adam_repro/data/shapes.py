@@ -25,7 +25,7 @@ LEAST_CONTRAST = 0.35
 def load() -> Dataset:
     """8,000 training and 2,000 test images of ten kinds of shape, float32 [n, 3, 32, 32].
 
-    Their channels are standardised, whatever is asked for CIFAR-10: ZCA would take many times longer than all else here.
+    Their channels are standardised, whatever is asked for CIFAR-10: ZCA would take longer than all else here.
     """
     parts = []
     for purpose, size in (("train", TRAIN), ("test", TEST)):

@@ -1,8 +1,9 @@
 """Preparation of colour images: global contrast normalisation and whitening, or standardised channels.
 
 The paper says "whitened" and no more. What was usual for CIFAR-10 at the time (Krizhevsky 2009, "Learning Multiple
-Layers of Features from Tiny Images"; Goodfellow et al. 2013, "Maxout Networks", as in their pylearn2): each image's mean
-is taken away and its norm set to 55, then ZCA, which makes pixels uncorrelated and stays as near to the image as can be.
+Layers of Features from Tiny Images"; Goodfellow et al. 2013, "Maxout Networks", as in their pylearn2): each image's
+mean is taken away and its norm set to 55, then ZCA, which makes pixels uncorrelated and keeps as near to the image as
+that can be.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from adam_repro.dropout import checked_rate
 from adam_repro.models.classifier import Classifier
 from adam_repro.sparse import SparseRows, SparseTimes
 
@@ -40,7 +41,7 @@ class LogisticRegression(nn.Module):
 
     def __init__(self, in_features: int, *, input_dropout: float):
         super().__init__()
-        self.input_dropout = input_dropout
+        self.input_dropout = checked_rate(input_dropout)
         self.weight = nn.Parameter(Tensor(in_features, 1).zero_())
         self.bias = nn.Parameter(Tensor(1).zero_())
 

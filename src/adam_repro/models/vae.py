@@ -31,7 +31,7 @@ class VAE(nn.Module):
         self.posterior = Linear(hidden, 2 * latent)
         self.decoder = Linear(latent, hidden)
         self.likelihood = Linear(hidden, pixels)
-        for layer in self.children():
+        for layer in (self.encoder, self.posterior, self.decoder, self.likelihood):
             nn.init.normal_(layer.weight, std=FIRST_STD)
             nn.init.zeros_(layer.bias)
 

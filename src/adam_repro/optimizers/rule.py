@@ -24,7 +24,7 @@ UPPER_BOUND |= {"beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
 TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}
 
 COMPILED_FROM = 2**13
-"""Elements from which on a parameter is updated by one compiled loop: a rule as written makes a dozen passes over it."""
+"""Elements from which on a parameter is updated by one compiled loop: as written a rule makes a dozen passes."""
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -143,7 +143,7 @@ def _compiled_update(
 
 
 @functools.cache
-def _loop(cls: type[RuleOptimizer], flags: tuple[tuple[str, bool], ...]) -> tuple[Staged, Callable]:
+def _loop(cls: Any, flags: tuple[tuple[str, bool], ...]) -> tuple[Staged, Callable]:
     """The rule cut in two (see staging), and its elementwise part as a function that writes into flat tensors."""
     staged = stage(cls.rule, cls.state_names, flags)
 

@@ -24,7 +24,7 @@ from adam_repro.analysis.measurements import load
 COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "n", "scale", "provenance"]
 COLUMNS += ["matched", "note"]
 VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
-SECTIONS = ("properties", "online_convex", "section6_1")
+SECTIONS = ("properties", "online_convex", "section6_1", "section6_2", "section6_3", "section6_4")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,25 @@ class Equal:
 
 
 @dataclass(frozen=True)
+class Within:
+    """The mean of ``d`` [seeds] lies between ``low`` and ``high``: logarithms of ratios, or else plain differences."""
+
+    d: np.ndarray
+    low: float
+    high: float
+    ratios: bool = True
+    note: str = ""
+    matched: str = ""
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """What a claim needs is not there: inconclusive, and ``note`` says what is missing."""
+
+    note: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """What arithmetic decides: ``effect`` is the measured quantity, ``low`` and ``high`` its range over n cases."""
 
@@ -57,6 +76,9 @@ class Finding:
     note: str = ""
 
 
+Examination = Better | Equal | Within | Finding | NotRun
+
+
 @dataclass(frozen=True)
 class Claim:
     """A statement of the paper in our words, how it is examined, and the margin that was fixed beforehand."""
@@ -66,7 +88,7 @@ class Claim:
     figure: str
     statement: str
     margin: float
-    examine: Callable[[Any], Better | Equal | Finding]
+    examine: Callable[[Any], Examination]
 
 
 LEDGER: dict[str, Claim] = {}
@@ -102,11 +124,15 @@ def examined(claims: Sequence[Claim], data: Any) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(claim: Claim, found: Better | Equal | Finding, level: float | None, provenance: dict[str, Any]) -> list:
-    matched = "" if isinstance(found, Finding) else found.matched
+def _row(claim: Claim, found: Examination, level: float | None, provenance: dict[str, Any]) -> list:
+    matched = "" if isinstance(found, Finding | NotRun) else found.matched
     match found:
         case Finding(holds, effect, low, high, n, note):
             verdict, numbers = "supported" if holds else "contradicted", (effect, low, high, n)
+        case NotRun(note):
+            verdict, numbers = "inconclusive", (math.nan, math.nan, math.nan, 0)
+        case Within(d, low, high, ratios, note):
+            verdict, numbers, note = _tested(statistics.within(d, low, high, ratios=ratios), note)
         case Better(d, _, note):
             verdict, numbers, note = _tested(statistics.better(d, claim.margin, level=level or 0.0), note)
         case Equal(d, _, note):

@@ -1,4 +1,4 @@
-"""Section 6.1: logistic regression on MNIST (Figure 1, left)."""
+"""Section 6.1: logistic regression on MNIST and on IMDB (Figure 1)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ import math
 import numpy as np
 import pandas as pd
 
-from adam_repro.analysis.claims import Better, Equal, claim
+from adam_repro.analysis.claims import Better, Equal, NotRun, claim
+from adam_repro.analysis.claims.comparisons import (
+    context,
+    differences,
+    finals,
+    in_print,
+    mean_of,
+    missing,
+    passes_to,
+    printed_final,
+    time_to_target,
+)
 from adam_repro.analysis.curves import FigureData, paper_curves
 from adam_repro.analysis.statistics import paired_differences
 
+IMDB_PASSES, IMDB_LAST = 176, 10
+IMDB_TARGETS = (0.26, 0.25)  # nats
 FIGURE, PANEL = "fig1_mnist", "1L"
 TARGET = 0.27  # nats; Adam's printed curve reaches it at x = 14, SGDNesterov's at x = 30
-LAST_POINTS = 5
 
 
 @claim(
@@ -24,9 +36,9 @@ LAST_POINTS = 5
     margin=0.05,
 )
 def adam_equals_nesterov(data: FigureData) -> Equal:
-    times = " and ".join(f"{name} {_time_to_target(data, name)}" for name in ("Adam", "SGDNesterov"))
-    note = f"passes until {TARGET}, median over seeds: {times}; {_context(data, 'Adam', 'SGDNesterov')}"
-    return Equal(_differences(data, "Adam", "SGDNesterov"), _matched(data, "Adam", "SGDNesterov"), note)
+    times = " and ".join(f"{name} {time_to_target(data, name, TARGET)}" for name in ("Adam", "SGDNesterov"))
+    note = f"passes until {TARGET}, median over seeds: {times}; {context(data, 'Adam', 'SGDNesterov')}"
+    return Equal(differences(data, "Adam", "SGDNesterov"), in_print(data, PANEL, "Adam", "SGDNesterov", until=45), note)
 
 
 @claim(
@@ -37,8 +49,8 @@ def adam_equals_nesterov(data: FigureData) -> Equal:
     margin=0.10,
 )
 def adam_better_than_adagrad(data: FigureData) -> Better:
-    matched = _matched(data, "Adam", "AdaGrad")
-    return Better(_differences(data, "Adam", "AdaGrad"), matched, _context(data, "Adam", "AdaGrad"))
+    matched = in_print(data, PANEL, "Adam", "AdaGrad", until=45)
+    return Better(differences(data, "Adam", "AdaGrad"), matched, context(data, "Adam", "AdaGrad"))
 
 
 @claim(
@@ -49,8 +61,8 @@ def adam_better_than_adagrad(data: FigureData) -> Better:
     margin=0.10,
 )
 def nesterov_better_than_adagrad(data: FigureData) -> Better:
-    matched = _matched(data, "SGDNesterov", "AdaGrad")
-    return Better(_differences(data, "SGDNesterov", "AdaGrad"), matched, _context(data, "SGDNesterov", "AdaGrad"))
+    matched = in_print(data, PANEL, "SGDNesterov", "AdaGrad", until=45)
+    return Better(differences(data, "SGDNesterov", "AdaGrad"), matched, context(data, "SGDNesterov", "AdaGrad"))
 
 
 @claim(
@@ -61,32 +73,84 @@ def nesterov_better_than_adagrad(data: FigureData) -> Better:
     margin=0.10,
 )
 def printed_adagrad_is_adagrads_best(data: FigureData) -> Equal:
-    ours = _finals(data, "tuned", "AdaGrad")
-    printed = pd.Series(_printed_final("AdaGrad"), index=ours.index)
-    return Equal(paired_differences(ours, printed), _nearest_to_print(data, "AdaGrad"), _context(data))
+    ours = finals(data, "tuned", "AdaGrad")
+    printed = pd.Series(printed_final(PANEL, "AdaGrad", until=45), index=ours.index)
+    return Equal(paired_differences(ours, printed), _nearest_to_print(data, "AdaGrad"), context(data))
 
 
-def _finals(data: FigureData, arm: str, curve: str) -> pd.Series:
-    """Final training cost by seed: the mean over the last five epochs, missing for a diverged run."""
-    chosen = data.arm(arm)
-    return chosen[chosen["curve"] == curve].set_index("seed")["train_cost"]
+@claim(
+    "L9",
+    section="6.1",
+    figure="fig1_imdb",
+    statement="On IMDB with dropout, AdaGrad ends at a much lower training cost than SGD with Nesterov momentum.",
+    margin=0.20,
+)
+def adagrad_better_than_nesterov_on_imdb(data: FigureData) -> Better | NotRun:
+    if lack := missing(data, "AdaGrad", "SGDNesterov"):
+        return lack
+    d = differences(data, "AdaGrad", "SGDNesterov", last=IMDB_LAST)
+    printed = in_print(data, "1R", "AdaGrad", "SGDNesterov", last=IMDB_LAST)
+    return Better(d, printed, _imdb_note(data, "AdaGrad", "SGDNesterov"))
 
 
-def _differences(data: FigureData, a: str, b: str) -> np.ndarray:
-    return paired_differences(_finals(data, "tuned", a), _finals(data, "tuned", b))
+@claim(
+    "L10",
+    section="6.1",
+    figure="fig1_imdb_no_dropout",
+    statement="On IMDB without dropout, AdaGrad ends at a much lower training cost than SGD with Nesterov momentum.",
+    margin=0.10,
+)
+def the_same_without_dropout(data: FigureData) -> Better | NotRun:
+    if lack := missing(data, "AdaGrad", "SGDNesterov"):
+        return lack
+    d = differences(data, "AdaGrad", "SGDNesterov", last=IMDB_LAST)
+    return Better(d, "not printed", _imdb_note(data, "AdaGrad", "SGDNesterov"))
 
 
-def _printed_final(curve: str) -> float:
-    """The mean of the last five printed points within our epochs (our row e is the paper's x = e - 1)."""
-    printed = paper_curves(PANEL)
-    return printed[(printed["curve"] == curve) & (printed["epoch"] <= 45)]["training_cost"].tail(LAST_POINTS).mean()
+@claim(
+    "L11a",
+    section="6.1",
+    figure="fig1_imdb",
+    statement="On IMDB, Adam comes down to 0.26 in no more passes than AdaGrad, up to a tenth.",
+    margin=1 / 1.1 - 1,
+)
+def adam_as_fast_as_adagrad(data: FigureData) -> Better | NotRun:
+    return _as_fast(data, IMDB_TARGETS[0])
 
 
-def _matched(data: FigureData, a: str, b: str) -> str:
-    """What the matched arm and the printed curves give for the same ratio."""
-    printed = f"printed {_printed_final(a) / _printed_final(b):.3f}"
-    d = paired_differences(_finals(data, "matched", a), _finals(data, "matched", b))
-    return f"{math.exp(d.mean()):.3f} ({printed})" if len(d) and np.isfinite(d).all() else printed
+@claim(
+    "L11b",
+    section="6.1",
+    figure="fig1_imdb",
+    statement="On IMDB, Adam comes down to 0.25 in no more passes than AdaGrad, up to a tenth.",
+    margin=1 / 1.1 - 1,
+)
+def adam_as_fast_as_adagrad_further_down(data: FigureData) -> Better | NotRun:
+    return _as_fast(data, IMDB_TARGETS[1])
+
+
+def _as_fast(data: FigureData, target: float) -> Better | NotRun:
+    """The ratio of passes until ``target`` by seed; a pass is counted from 1, so that none is zero."""
+    if lack := missing(data, "Adam", "AdaGrad"):
+        return lack
+    adam, adagrad = (passes_to(data, name, target) + 1 for name in ("Adam", "AdaGrad"))
+    if not np.isfinite(adam).any() and not np.isfinite(adagrad).any():
+        return NotRun(f"neither reaches {target} with this objective; {context(data, epochs=IMDB_PASSES)}".rstrip("; "))
+    d = paired_differences(adam.replace(math.inf, np.nan), adagrad.replace(math.inf, np.nan))
+    printed = [points[points["training_cost"] <= target]["epoch"].min() for points in _printed(("Adam", "AdaGrad"))]
+    times = " and ".join(f"{name} {time_to_target(data, name, target)}" for name in ("Adam", "AdaGrad"))
+    note = f"the paper's x at {target}, median over seeds: {times}; {context(data, epochs=IMDB_PASSES)}".rstrip("; ")
+    return Better(d, f"printed x: {printed[0]:g} and {printed[1]:g}", note)
+
+
+def _printed(names: tuple[str, ...]) -> list[pd.DataFrame]:
+    printed = paper_curves("1R")
+    return [printed[printed["curve"] == name] for name in names]
+
+
+def _imdb_note(data: FigureData, a: str, b: str) -> str:
+    accuracy = " and ".join(f"{name} {mean_of(data, 'test_accuracy', name):.3f}" for name in (a, b))
+    return f"test accuracy: {accuracy}; {context(data, a, b, epochs=IMDB_PASSES)}".rstrip("; ")
 
 
 def _nearest_to_print(data: FigureData, curve: str) -> str:
@@ -108,25 +172,3 @@ def _nearest_to_print(data: FigureData, curve: str) -> str:
         f"printed curve comes out at lr {setting['lr']:g}, {setting['schedule']}, L2 {setting['l2']:g}: "
         f"RMS log distance {distance:.3f}"
     )
-
-
-def _time_to_target(data: FigureData, curve: str) -> str:
-    """Median over seeds of the paper's x at which the training cost first is at most ``TARGET``; a miss is infinite."""
-    runs = data.curves[(data.curves["arm"] == "tuned") & (data.curves["curve"] == curve)]
-    firsts = [run.loc[run["train_cost"] <= TARGET, "epoch"].min() - 1 for _, run in runs.groupby("seed")]
-    median = np.median([math.inf if math.isnan(first) else first for first in firsts]) if firsts else math.inf
-    return f"{median:g}" if math.isfinite(median) else "never"
-
-
-def _context(data: FigureData, a: str | None = None, b: str | None = None) -> str:
-    """What else a reader should know: the default arm, the horizon of the tuning, optima on an edge."""
-    notes = []
-    if a and b:
-        d = paired_differences(_finals(data, "default", a), _finals(data, "default", b))
-        if len(d) and np.isfinite(d).all():
-            notes.append(f"default settings: {math.exp(d.mean()):.3f}")
-    if data.provenance["tuned_at"] != data.provenance["epochs"]:
-        notes.append(f"tuned at {data.provenance['tuned_at']} epochs")
-    if data.provenance["edges"]:
-        notes.append(f"on the edge of its grid: {', '.join(data.provenance['edges'])}")
-    return "; ".join(notes)

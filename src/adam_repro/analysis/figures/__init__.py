@@ -24,7 +24,11 @@ STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
     "AdaDelta": {"color": "#cc79a7", "linestyle": (0, (3, 1, 1, 1, 1, 1)), "marker": "v"},
     "AdaMax": {"color": "#e69f00", "linestyle": (0, (8, 3)), "marker": "P"},
     "SFO": {"color": "#56b4e9", "linestyle": (0, (2, 2)), "marker": "X"},
+    "AMSGrad": {"color": "#7f7f7f", "linestyle": (0, (7, 1, 1, 1, 1, 1)), "marker": "p"},
+    "AdamW": {"color": "#8c6d31", "linestyle": (0, (4, 1)), "marker": "h"},
 }
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "alpha": 0.65}
+ABLATION: dict[str, Any] = {"color": "#b00000", "linestyle": (0, (1, 3)), "marker": "*"}
 RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -41,6 +45,15 @@ RC: Any = {
     "svg.hashsalt": "adam-repro",
     "svg.fonttype": "path",
 }
+
+
+def style_of(curve: str) -> dict[str, Any]:
+    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; an ablation's its own."""
+    optimizer, _, variant = curve.partition("+")
+    if optimizer not in STYLES:
+        return ABLATION
+    return STYLES[optimizer] | (HOLLOW if variant else {})
+
 
 FIGURES: dict[str, Callable[[Any], Figure]] = {}
 
@@ -65,5 +78,5 @@ def save(data: FigureData | Measurements, folder: Path) -> list[Path]:
     return paths
 
 
-for name in ("training", "measured"):
+for name in ("section6_1", "section6_2", "section6_3", "section6_4", "measured"):
     importlib.import_module(f"{__name__}.{name}")

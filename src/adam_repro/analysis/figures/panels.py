@@ -1,10 +1,11 @@
-"""Figures of section 6: training curves and final costs."""
+"""Panels that figures of section 6 are made of: training curves, final costs, captions. Axes in, nothing out."""
 
 from __future__ import annotations
 
 import json
 import math
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.ticker
@@ -12,39 +13,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData, paper_curves, summary
-from adam_repro.analysis.figures import STYLES, figure
+from adam_repro.analysis.figures import style_of
 from adam_repro.analysis.statistics import bootstrap_interval
 
+MOST_NAMED = 4  # printed curves whose names find room beside them; of more the colours tell
+STAND_INS = {
+    "digits": "scikit-learn's digits",
+    "zipf": "a made-up bag of words",
+    "shapes": "a generator of coloured shapes",
+}
 SCHEDULES = {
     "constant": "",
     "inverse_sqrt_step": "/√t",
     "inverse_sqrt_epoch": "/√epoch",
 }
-
-
-@figure("fig1_mnist")
-def fig1_mnist(data: FigureData) -> Figure:
-    """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
-    drawn = Figure(figsize=(9, 9.2), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
-    layout: list[Any] = [["tuned", "tuned"], ["matched", "default"], ["grid", "grid"]]
-    panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
-    xlim, ylim = (-0.7, 45.7), (0.2, 0.7)
-    training_cost(panels["tuned"], data, arm="tuned", panel="1L", xlim=xlim, ylim=ylim)
-    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
-    training_cost(panels["matched"], data, arm="matched", panel="1L", xlim=xlim, ylim=ylim, small=True, legend_top=0.5)
-    panels["matched"].set_title("Matched to the printed curves")
-    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True)
-    panels["default"].set_title("Default settings")
-    sensitivity(panels["grid"], data)
-    panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
-    caption(drawn, data, "Figure 1, left: logistic regression on MNIST")
-    if data.provenance["provenance"] == "stand-in":
-        for axes in panels.values():
-            stamp(axes)
-    return drawn
 
 
 def training_cost(
@@ -56,6 +40,7 @@ def training_cost(
     xlim: tuple[float, float],
     ylim: tuple[float, float],
     small: bool = False,
+    log: bool = False,
     legend_top: float | None = None,
 ) -> None:
     """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``.
@@ -63,26 +48,29 @@ def training_cost(
     ``legend_top`` is where the printed curves leave room for the legend; without them it goes where it fits.
     """
     curves = summary(data.curves, "train_cost", arm=arm)
+    if log:
+        axes.set_yscale("log")
     real = data.provenance["provenance"] == "real"
     printed = paper_curves(panel) if panel is not None and real else None
     if printed is not None:
-        _printed(axes, printed, named=not small)
+        axes.set_xlim(*xlim)
+        _printed(axes, printed, named=not small and printed["curve"].nunique() <= MOST_NAMED)
     last = max(curves["epoch"].max() - 1, 1) if len(curves) else 1
     names = data.arm(arm)["curve"].unique()
     for name in names:
-        style, label = STYLES[name], _label(data, arm, name, short=small)
+        style, label = style_of(name), _label(data, arm, name, short=small)
         rows = curves[curves["curve"] == name]  # none where every seed diverged at once: the legend says so
         extra = panel is not None and name not in set(paper_curves(panel)["curve"])
         width = (1.0 if extra else 2.0) * (0.75 if small else 1)
         x = rows["epoch"] - 1
         axes.plot(x, rows["mean"], linewidth=width, label=label + (" *" if extra else ""), zorder=3,
-                  markevery=(0.0, 0.16), markersize=3.5 if small else 5, **style)  # fmt: skip
+                  **{"markevery": (0.0, 0.16), "markersize": 3.5 if small else 5, **style})  # fmt: skip
         axes.fill_between(x, rows["low"], rows["high"], color=style["color"], alpha=0.2, linewidth=0, zorder=2)
     if not len(names):
         missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
         axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
     axes.set_xlim(*((-0.7, last + 0.7) if last < xlim[1] - 1 else xlim))
-    axes.set_ylim(*_limits(curves, ylim))
+    axes.set_ylim(*_limits(curves, ylim, log=log))
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
     axes.set_ylabel("training cost, nats")
@@ -91,6 +79,21 @@ def training_cost(
         if printed is not None and legend_top is not None:
             place = {"loc": "upper right", "bbox_to_anchor": (1, legend_top)}
         axes.legend(**place, handlelength=3.2, fontsize=7.5 if small else None, labelspacing=0.3)
+
+
+def other_column(axes: Axes, data: FigureData, column: str, *, label: str, arm: str = "tuned") -> None:
+    """Mean over seeds of another column of the curves, over the passes."""
+    measured = data.curves.dropna(subset=[column])
+    means = summary(measured, column, arm=arm)
+    for name, rows in means.groupby("curve", sort=False):
+        style = style_of(str(name))
+        axes.plot(rows["epoch"], rows["mean"], linewidth=1.5, label=str(name),
+                  **{"markevery": (0.0, 0.16), "markersize": 3.5, **style})  # fmt: skip
+    axes.set_xlabel("passes")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
+    if len(means):
+        axes.legend(fontsize=7, loc="lower right", ncols=2, handlelength=3.2, labelspacing=0.3)
 
 
 def sensitivity(axes: Axes, data: FigureData) -> None:
@@ -102,7 +105,7 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
         table = rows.pivot(index="lr", columns="seed", values="train_cost")
         whole = table.dropna()
         lost = table.index[table.isna().any(axis=1)]
-        style = STYLES[name]
+        style = style_of(name)
         if len(whole):
             low, high = bootstrap_interval(whole.to_numpy())
             axes.plot(whole.index, whole.mean(axis=1), label=f"{name}, n = {whole.shape[1]}", markersize=5, **style)
@@ -122,22 +125,30 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
     axes.legend(loc="upper center", ncols=4, handlelength=3.2)
 
 
-def caption(drawn: Figure, data: FigureData, title: str) -> None:
+def caption(drawn: Figure, data: FigureData, title: str, *, arm: str = "tuned") -> None:
     """What the figure shows and where it comes from, below it."""
     facts = data.provenance
-    seeds = len(data.arm("tuned")["seed"].unique())
-    kind = "Real data" if facts["provenance"] == "real" else "STAND-IN DATA (scikit-learn's digits)"
+    seeds = len(data.arm(arm)["seed"].unique())
+    stand_in = STAND_INS.get(facts["dataset"]["name"], "made up")
+    kind = "Real data" if facts["provenance"] == "real" else f"STAND-IN DATA ({stand_in})"
     text = (
         f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; {facts['epochs']} passes, "
         f"minibatches of {facts['batch_size']}, L2 {facts['l2']:g}; mean over {seeds} seeds with 95 % bootstrap "
         f"intervals; scale {facts['scale']}."
     )
-    if facts["tuned_at"] != facts["epochs"]:
-        text += f" Tuned at {facts['tuned_at']} passes."
+    if facts["tuned_at"] not in (facts["epochs"], None):
+        fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
+        text += f" Tuned at {facts['tuned_at']} passes{fewer}."
     if facts["provenance"] == "real":
         text += " Faint: the paper's printed curves, digitised."
     text += " * not in the paper's panel. Training cost: mean over a pass of the minibatch costs, without the penalty."
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
+
+
+def stamp_if_stand_in(data: FigureData, panels: Iterable[Axes]) -> None:
+    if data.provenance["provenance"] == "stand-in":
+        for axes in panels:
+            stamp(axes)
 
 
 def stamp(axes: Axes) -> None:
@@ -149,11 +160,12 @@ def stamp(axes: Axes) -> None:
 def _printed(axes: Axes, printed: pd.DataFrame, *, named: bool) -> None:
     """The printed curves, faint and wide, and their names where our lines and the legend leave room."""
     tables = {name: points.set_index("epoch")["training_cost"] for name, points in printed.groupby("curve", sort=False)}
+    end = min(axes.get_xlim()[1], max(points.index.max() for points in tables.values()))
     for place, name in enumerate(sorted(tables, key=lambda name: tables[name].iloc[-1])):
-        points, color = tables[name], STYLES[name]["color"]
+        points, color = tables[name], style_of(name)["color"]
         axes.plot(points, color=color, linewidth=5, alpha=0.18, zorder=1, solid_capstyle="butt")
         if named:
-            x, beside = points.index[points.index <= 6 + 10 * place].max(), (14, -30 if place == 2 else 24)
+            x, beside = points.index[points.index <= (6 + 10 * place) * end / 45].max(), (14, -30 if place == 2 else 24)
             axes.annotate(f"printed: {name}", (x, points[x]), xytext=beside, textcoords="offset points", color=color,
                           fontsize=8.5, arrowprops={"arrowstyle": "-", "color": color, "alpha": 0.5})  # fmt: skip
 
@@ -175,10 +187,13 @@ def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
     return ", ".join(parts) + final
 
 
-def _limits(curves: pd.DataFrame, wanted: tuple[float, float]) -> tuple[float, float]:
+def _limits(curves: pd.DataFrame, wanted: tuple[float, float], *, log: bool) -> tuple[float, float]:
     """The paper's range of y, opened where the ends of our curves would lie outside."""
     if not len(curves):
         return wanted
+    if log:
+        ours = curves[curves["epoch"] > 0]["mean"]
+        return min(wanted[0], ours.min() / 1.3), max(wanted[1], ours.max() * 1.3)
     ends = curves[curves["epoch"] == curves["epoch"].max()]["mean"]
     start = curves[curves["epoch"] == 1]["mean"]
     low = min(wanted[0], math.floor(ends.min() * 20) / 20)

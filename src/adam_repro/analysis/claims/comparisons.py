@@ -1,0 +1,96 @@
+"""What claims about training compare: final costs by seed, beside the printed curves and the other arms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from adam_repro.analysis.claims import NotRun
+from adam_repro.analysis.curves import FigureData, paper_curves
+from adam_repro.analysis.statistics import paired_differences
+
+LAST_POINTS = 5
+
+
+def missing(data: FigureData, *curves: str, epochs: int | None = None, arm: str = "tuned") -> NotRun | None:
+    """What keeps a claim about these ``curves``, after so many ``epochs`` at least, from being examined."""
+    there = set(data.arm(arm)["curve"])
+    lacking = [curve for curve in curves if curve not in there]
+    figure = data.provenance["figure"]
+    if lacking:
+        return NotRun(f"not run: {', '.join(lacking)} ({arm}); make reproduce SCALE=paper FIGURE={figure}")
+    if epochs is not None and data.provenance["epochs"] < epochs:
+        return NotRun(
+            f"not reached: {data.provenance['epochs']} of {epochs} passes; make reproduce SCALE=paper FIGURE={figure}"
+        )
+    return None
+
+
+def finals(data: FigureData, arm: str, curve: str, *, last: int = LAST_POINTS) -> pd.Series:
+    """Final training cost by seed: the mean over the ``last`` passes, missing for a diverged run."""
+    chosen = data.arm(arm)
+    table = chosen[chosen["curve"] == curve].set_index("seed")["train_cost"]
+    if last == LAST_POINTS or table.empty:
+        return table
+    runs = data.curves[(data.curves["arm"] == arm) & (data.curves["curve"] == curve) & (data.curves["epoch"] > 0)]
+    means = runs.groupby("seed")["train_cost"].apply(lambda costs: costs.tail(last).mean())
+    return means.reindex(table.index).where(table.notna())
+
+
+def differences(data: FigureData, a: str, b: str, *, arm: str = "tuned", last: int = LAST_POINTS) -> np.ndarray:
+    """ln(a / b) of the final training costs, [seeds]."""
+    return paired_differences(finals(data, arm, a, last=last), finals(data, arm, b, last=last))
+
+
+def printed_final(panel: str, curve: str, *, last: int = LAST_POINTS, until: int = 10**6) -> float:
+    """The mean of the last printed points up to x = ``until`` (our row e is the paper's x = e - 1)."""
+    printed = paper_curves(panel)
+    return printed[(printed["curve"] == curve) & (printed["epoch"] <= until)]["training_cost"].tail(last).mean()
+
+
+def in_print(data: FigureData, panel: str, a: str, b: str, *, last: int = LAST_POINTS, until: int = 10**6) -> str:
+    """What the matched arm and the printed curves give for the ratio of final costs."""
+    ratio = printed_final(panel, a, last=last, until=until) / printed_final(panel, b, last=last, until=until)
+    printed = f"printed {ratio:.3g}" if ratio < 0.1 or ratio > 10 else f"printed {ratio:.3f}"
+    d = differences(data, a, b, arm="matched", last=last)
+    return f"{math.exp(d.mean()):.3f} ({printed})" if len(d) and np.isfinite(d).all() else printed
+
+
+def passes_to(data: FigureData, curve: str, target: float) -> pd.Series:
+    """By seed, the paper's x at which the training cost first is at most ``target``; infinite for a miss."""
+    runs = data.curves[(data.curves["arm"] == "tuned") & (data.curves["curve"] == curve)]
+    firsts = {seed: run.loc[run["train_cost"] <= target, "epoch"].min() - 1 for seed, run in runs.groupby("seed")}
+    return pd.Series(firsts, dtype=float).fillna(math.inf)
+
+
+def time_to_target(data: FigureData, curve: str, target: float) -> str:
+    """The median over seeds of ``passes_to``, in words."""
+    firsts = passes_to(data, curve, target)
+    median = float(np.median(firsts)) if len(firsts) else math.inf
+    return f"{median:g}" if math.isfinite(median) else "never"
+
+
+def mean_of(data: FigureData, column: str, curve: str) -> float:
+    """Mean over seeds of a column of the tuned arm's final results."""
+    chosen = data.arm("tuned")
+    return float(chosen[chosen["curve"] == curve][column].mean())
+
+
+def context(data: FigureData, a: str | None = None, b: str | None = None, *, epochs: int | None = None) -> str:
+    """What else a reader should know: the default arm, the horizon of the tuning, optima on an edge, a shorter run."""
+    notes = []
+    if a and b:
+        d = differences(data, a, b, arm="default")
+        if len(d) and np.isfinite(d).all():
+            notes.append(f"default settings: {math.exp(d.mean()):.3f}")
+    facts = data.provenance
+    if facts["tuned_at"] not in (facts["epochs"], None):
+        fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
+        notes.append(f"tuned at {facts['tuned_at']} epochs{fewer}")
+    if facts["edges"]:
+        notes.append(f"on the edge of its grid: {', '.join(facts['edges'])}")
+    if epochs is not None and facts["epochs"] < epochs:
+        notes.append(f"reduced: {facts['epochs']} of {epochs} passes")
+    return "; ".join(notes)

@@ -1,0 +1,58 @@
+"""Figure 1: logistic regression on MNIST and on IMDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures import figure
+from adam_repro.analysis.figures.panels import caption, sensitivity, stamp_if_stand_in, training_cost
+
+
+@figure("fig1_mnist")
+def fig1_mnist(data: FigureData) -> Figure:
+    """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
+    return _regression(
+        data, "Figure 1, left: logistic regression on MNIST", panel="1L", xlim=(-0.7, 45.7), ylim=(0.2, 0.7)
+    )
+
+
+@figure("fig1_imdb")
+def fig1_imdb(data: FigureData) -> Figure:
+    """Figure 1, right: the same for IMDB with dropout."""
+    title = "Figure 1, right: logistic regression on IMDB with 50 % dropout"
+    return _regression(data, title, panel="1R", xlim=(-2, 177), ylim=(0.2, 0.5))
+
+
+@figure("fig1_imdb_no_dropout")
+def fig1_imdb_no_dropout(data: FigureData) -> Figure:
+    """IMDB without dropout, of which the paper speaks and shows nothing."""
+    title = "IMDB without dropout, which the paper does not show"
+    return _regression(data, title, panel=None, xlim=(-2, 177), ylim=(0.05, 0.5))
+
+
+def _regression(
+    data: FigureData, title: str, *, panel: str | None, xlim: tuple[float, float], ylim: tuple[float, float]
+) -> Figure:
+    drawn = Figure(figsize=(9, 9.2), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
+    middle = ["matched", "default"] if panel else ["default", "default"]
+    layout: list[Any] = [["tuned", "tuned"], middle, ["grid", "grid"]]
+    panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
+    training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim)
+    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
+    if panel:
+        training_cost(
+            panels["matched"], data, arm="matched", panel=panel, xlim=xlim, ylim=ylim, small=True, legend_top=0.5
+        )
+        panels["matched"].set_title("Matched to the printed curves")
+    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True)
+    panels["default"].set_title("Default settings")
+    sensitivity(panels["grid"], data)
+    panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
+    caption(drawn, data, title)
+    stamp_if_stand_in(data, panels.values())
+    return drawn

@@ -1,0 +1,43 @@
+"""Figure 2: fully connected networks on MNIST."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures import figure
+from adam_repro.analysis.figures.panels import caption, other_column, stamp_if_stand_in, training_cost
+
+
+@figure("fig2_dropout")
+def fig2_dropout(data: FigureData) -> Figure:
+    """Figure 2, (a): five optimizers, with dropout."""
+    title = "Figure 2, (a): fully connected network with dropout on MNIST"
+    return _network(data, title, panel="2a", xlim=(-2, 202), ylim=(3e-3, 0.3))
+
+
+@figure("fig2_deterministic")
+def fig2_deterministic(data: FigureData) -> Figure:
+    """Figure 2, (b): without dropout; SFO's curve is the printed one only."""
+    title = "Figure 2, (b): fully connected network without dropout on MNIST"
+    return _network(data, title, panel="2b", xlim=(-0.5, 28.5), ylim=(1e-6, 10))
+
+
+def _network(
+    data: FigureData, title: str, *, panel: str, xlim: tuple[float, float], ylim: tuple[float, float]
+) -> Figure:
+    drawn = Figure(figsize=(9, 7.8), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.085, 1, 0.915)))
+    panels: dict[str, Axes] = drawn.subplot_mosaic(
+        [["tuned", "tuned"], ["default", "accuracy"]], height_ratios=[1.35, 1]
+    )
+    training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim, log=True)
+    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
+    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=True)
+    panels["default"].set_title("Default settings")
+    other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
+    panels["accuracy"].set_title("Test accuracy of the tuned settings, which the paper lacks")
+    caption(drawn, data, title)
+    stamp_if_stand_in(data, panels.values())
+    return drawn

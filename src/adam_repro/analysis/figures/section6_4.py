@@ -1,0 +1,84 @@
+"""Figure 4: Adam's bias correction in a variational autoencoder, over alpha, beta1 and beta2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from adam_repro.analysis.curves import FigureData, paper_figure_4
+from adam_repro.analysis.figures import figure
+from adam_repro.analysis.figures.panels import caption, stamp_if_stand_in
+from adam_repro.analysis.grid import cells
+
+TOP, BOTTOM = 140.0, 95.0  # the paper's axis, nats
+LOOKS: dict[str, dict[str, Any]] = {
+    "corrected": {"color": "#c00000", "linestyle": "-", "marker": "o", "label": "with bias correction"},
+    "uncorrected": {"color": "#007f3f", "linestyle": (0, (4, 2)), "marker": "s", "label": "without"},
+    "control": {"color": "#444444", "linestyle": (0, (1, 1.5)), "marker": "", "label": "with, and the missing factor"},
+}
+
+
+@figure("fig4")
+def fig4(data: FigureData) -> Figure:
+    """A block of panels for each milestone, as the paper has them: rows beta1, columns beta2."""
+    grid = cells(data)
+    milestones = sorted(grid["epochs"].unique())
+    height = 4.9 * len(milestones) + 0.9
+    drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(rect=(0, 0.75 / height, 1, 1 - 0.75 / height)))
+    blocks = drawn.subfigures(len(milestones), 1, squeeze=False)[:, 0]
+    panels = [
+        axes for block, epochs in zip(blocks, milestones, strict=True) for axes in _block(block, grid, epochs, data)
+    ]
+    panels[0].legend(loc="upper center", fontsize=7.5, handlelength=3)
+    caption(drawn, data, "Figure 4: variational autoencoder", arm="grid")
+    stamp_if_stand_in(data, panels)
+    return drawn
+
+
+def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) -> list[Axes]:
+    block.suptitle(f"after {epochs} passes", x=0.01, ha="left", fontweight="bold")
+    beta1s, beta2s = sorted(grid["beta1"].unique()), sorted(grid["beta2"].unique())
+    every = block.subplots(len(beta1s), len(beta2s), sharex=True, sharey=True, squeeze=False)
+    chosen = grid[grid["epochs"] == epochs]
+    lowest = chosen["train_cost"].min()
+    top = TOP if lowest < TOP else float(np.ceil(chosen["train_cost"].quantile(0.75) / 20) * 20)
+    for row, beta1 in zip(every, beta1s, strict=True):
+        for axes, beta2 in zip(row, beta2s, strict=True):
+            cell = chosen[(chosen["beta1"] == beta1) & (chosen["beta2"] == beta2)]
+            for form, look in LOOKS.items():
+                _curve(axes, cell[cell["form"] == form], look, top)
+            if data.provenance["provenance"] == "real":
+                _printed(axes, epochs, beta1, beta2)
+            axes.set_title(f"β1 = {beta1:g}, β2 = {beta2:g}", fontsize=9)
+            axes.set_xlim(-5, -1)
+            axes.set_ylim(min(BOTTOM, lowest * 0.98), top)
+    for axes in every[-1]:
+        axes.set_xlabel("log10 α")
+    for axes in every[:, 0]:
+        axes.set_ylabel("training cost, nats")
+    return list(every.flat)
+
+
+def _curve(axes: Axes, runs: pd.DataFrame, look: dict[str, Any], top: float) -> None:
+    """Mean over seeds against log10 alpha; a triangle at the top for a mean above the axis, a cross for divergence."""
+    table = runs.pivot(index="lr", columns="seed", values="train_cost")
+    x = np.log10(table.index.to_numpy(float))
+    mean = table.mean(axis=1, skipna=False).to_numpy()
+    axes.plot(x, mean, markersize=4, linewidth=1.4, **look)
+    if look["marker"]:
+        for marker, where in (("x", np.isnan(mean)), ("^", mean > top)):
+            y = np.full(where.sum(), 0.965 if look["linestyle"] == "-" else 0.91)
+            axes.plot(x[where], y, marker, color=look["color"], markersize=5, transform=axes.get_xaxis_transform())
+
+
+def _printed(axes: Axes, epochs: int, beta1: float, beta2: float) -> None:
+    points = paper_figure_4()
+    points = points[(points["epochs"] == epochs) & (points["beta1"] == beta1) & (points["beta2"] == beta2)]
+    for column, form in (("bias_corrected_loss", "corrected"), ("uncorrected_loss", "uncorrected")):
+        axes.plot(np.log10(points["alpha"]), points[column], color=LOOKS[form]["color"], linewidth=5, alpha=0.18,
+                  zorder=1, solid_capstyle="butt")  # fmt: skip
