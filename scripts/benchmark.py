@@ -1,243 +1,221 @@
 """How fast training is, as ratios taken in one run on one machine: `make bench`.
 
-Every variant trains softmax regression on the same minibatches of 128 on one core, and variants take turns, so that a
-machine whose speed drifts drifts for all. Writes results/paper/bench/bench.json. With --grid, also the wall time of
-240 runs (3 optimizers, 8 learning rates, 10 seeds) at the paper's length on all cores.
+Five workloads (see workloads.py), each in a few variants. A variant has a process of its own, so that it has its own
+settings and its own peak of memory; all of them are held to one core and one thread, and take turns, so that a machine
+whose speed drifts drifts for all. Writes results/paper/bench/bench.json. With --grid, also the wall time of 240 runs
+(3 optimizers, 8 learning rates, 10 seeds) of the logistic regression at the paper's length on all cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import functools
-import importlib.util
-import itertools
 import json
+import multiprocessing
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
-from torch import nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
+import workloads
+from workloads import FOREIGN, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
 
 from adam_repro import records
 from adam_repro.app import shown_kindly
-from adam_repro.data import Dataset, default_root, mnist
-from adam_repro.data.order import epoch_order
-from adam_repro.members import Member
-from adam_repro.models import SoftmaxRegression
-from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer, SGDNesterov
-from adam_repro.population import Population
+from adam_repro.errors import UserError
 from adam_repro.process import settle_process
-from adam_repro.products import product
-from adam_repro.schedules import inverse_sqrt_step
 from adam_repro.surroundings import PROJECT_ROOT, surroundings
 from adam_repro.sweep import cores
-from adam_repro.training import Solo
+from adam_repro.training import CLEAN_EXAMPLES
+from adam_repro.workers import one_thread_each
 
-BATCH, L2 = 128, 1e-4
-OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (Adam, SGDNesterov, AdaGrad)
-LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
-SIZES = (1, 24, 35, 105)
 FIGURES_SIZE = 24  # members that share a seed in Figure 1, left: three optimizers, eight learning rates
 GRID_SEEDS, GRID_EPOCHS = 10, 46
 
-Steps = Iterator[None]
-"""A variant under way: each ``next`` makes one update of all its members."""
+Key = tuple[str, int]
+"""A variant and its number of members."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--grid", action="store_true", help="time the 240 runs too")
-    parser.add_argument("--rounds", type=int, default=9, help="turns that each variant takes")
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of a turn")
-    parser.add_argument("--output", type=Path, default=PROJECT_ROOT / "results" / "paper" / "bench" / "bench.json")
-    given = parser.parse_args()
-    grid = time_grid() if given.grid else None  # before this process takes to one core
-    one_core()
-    with shown_kindly():
-        data = mnist.load(default_root())
-        measured = measure(variants(data), rounds=given.rounds, seconds=given.seconds)
+    given = arguments()
+    with shown_kindly(), tempfile.TemporaryDirectory() as folder:
+        grid = time_grid() if given.grid else None
+        rows: list[dict] = []
+        facts: dict[str, dict] = {}
+        peaks: dict[str, float] = {}
+        for name in given.workload:
+            data = WORKLOADS[name].data
+            if data not in facts:
+                facts[data] = workloads.prepare(data, Path(folder))
+            turns, memory = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds)
+            peaks[name] = 2 * PEAK_SIDE**3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
+            rows += rows_of(name, turns, memory, facts[data], peaks[name])
+            show(name, rows, peaks[name])
         if grid is not None:
-            best = next(row["us"] for row in measured if row["variant"] == "population" and row["k"] == FIGURES_SIZE)
-            steps = grid["runs"] * GRID_EPOCHS * -(-grid["train_examples"] // BATCH)
-            grid["times_best_step"] = grid["seconds"] * grid["cores"] / (steps * best / 1e6)
+            rate_grid(grid, rows)
         result = {
-            "measured": measured,
+            "measured": rows,
+            "gemm_peak_gflops": {name: peak / 1e9 for name, peak in peaks.items()},
+            "data": facts,
             "grid": grid,
             **surroundings(),
-            "command": " ".join(["make bench", *(["ARGS=--grid"] if given.grid else [])]),
+            "command": " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         records.write_atomically(given.output, json.dumps(result, indent=2) + "\n")
-        show(result)
         print(f"Written: {given.output}")
 
 
-def one_core() -> None:
-    """Hold this process to its last core and one thread, and every library in it."""
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workload", default=",".join(WORKLOADS), help="some of them, with commas (default: all)")
+    parser.add_argument("--grid", action="store_true", help="time the 240 runs too")
+    parser.add_argument("--rounds", type=int, help="turns that each variant takes (default: by workload)")
+    parser.add_argument("--seconds", type=float, help="length of a turn (default: by workload)")
+    parser.add_argument("--output", type=Path, default=PROJECT_ROOT / "results" / "paper" / "bench" / "bench.json")
+    given = parser.parse_args()
+    given.workload = given.workload.split(",")
+    if unknown := set(given.workload) - set(WORKLOADS):
+        parser.error(f"there is no workload {', '.join(sorted(unknown))}; choose from {', '.join(WORKLOADS)}")
+    if given.grid and "logistic_mnist" not in given.workload:
+        parser.error("--grid is compared with the workload logistic_mnist: leave --workload out, or name it too")
+    return given
+
+
+class Variant:
+    """A variant in its process. It waits, and takes no time, between its turns."""
+
+    def __init__(self, workload: str, key: Key, folder: Path, core: int | None):
+        context = multiprocessing.get_context("spawn")
+        self.name = f"{key[0]} (K = {key[1]}) of {workload}"
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(workload, *key, folder, core, theirs), daemon=True)
+        with one_thread_each():
+            self._process.start()
+        theirs.close()
+
+    def answer(self) -> Any:
+        try:
+            return self._connection.recv()
+        except EOFError:
+            self._process.join()
+            raise UserError(
+                f"{self.name} ended before its time (exit code {self._process.exitcode}); what is above may say why. "
+                "A process that is killed had too little memory: try one --workload at a time."
+            ) from None
+
+    def turn(self, steps: int) -> dict[str, float]:
+        self._connection.send(steps)
+        return self.answer()
+
+    def move(self, core: int) -> None:
+        """Hold all its threads to ``core``."""
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+
+    def end(self) -> float:
+        """End the process; its peak of memory in MB."""
+        self._connection.send(None)
+        peak = self.answer()
+        self._process.join()
+        return peak
+
+
+def serve(name: str, variant: str, k: int, folder: Path, core: int | None, connection: Connection) -> None:
+    """The life of a variant's process. It is held to one core from the start, or libraries start threads for more."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
-    settle_process()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if variant not in FOREIGN:
+        settle_process()
+    turn = workloads.build(WORKLOADS[name], variant, k, folder)
+    turn(3)  # compiles, fills caches
+    connection.send(None)
+    while (steps := connection.recv()) is not None:
+        connection.send(turn(steps))
+    connection.send(peak_memory())
 
 
-def variants(data: Dataset) -> dict[tuple[str, int], Callable[[], Steps]]:
-    """Each variant by its name and number of members; "products" is a floor, the two matrix products of a step."""
-    every: list[tuple[str, int, Callable[..., Steps]]] = [("typical loop", 1, typical), ("solo", 1, solo)]
-    every += [("population", k, population) for k in SIZES] + [("products", k, products) for k in SIZES]
-    if importlib.util.find_spec("jax") and importlib.util.find_spec("optax"):
-        every += [("JAX vmap + optax", k, jax_vmap) for k in SIZES[1:]]
-    return {(name, k): functools.partial(start, data, k) for name, k, start in every}
+def peak_memory() -> float:
+    """The most memory that this process has had, in MB."""
+    try:
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6  # "VmHWM:  123 kB"
+    except (OSError, ValueError):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-class Images(TorchDataset):
-    """An image at a time, through PIL and transforms, as torchvision's data sets give them.
+def measure(
+    name: str, folder: Path, examples: int, rounds: int | None, seconds: float | None
+) -> tuple[dict[Key, list[dict]], dict[Key, float]]:
+    """What each variant of a workload answers in each of its turns, and its peak of memory in MB.
 
-    The transforms are those of PyTorch's own MNIST example.
+    Processes start and compile on all cores; then all are held to one.
     """
-
-    def __init__(self, data: Dataset):
-        self.images = (data.train_x * 255).byte().view(-1, 28, 28)
-        self.labels = data.train_y
-        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple:
-        return self.transform(Image.fromarray(self.images[index].numpy())), int(self.labels[index])
-
-
-def typical(data: Dataset, k: int = 1) -> Steps:
-    """What most people write: DataLoader, torch.optim.Adam, the loss read at every step."""
-    model = nn.Linear(784, 10)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loader = DataLoader(Images(data), batch_size=BATCH, shuffle=True)
-    while True:
-        running = 0.0
-        for x, y in loader:
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x.flatten(1)), y)
-            loss.backward()
-            optimizer.step()
-            running += loss.item()
-            yield
+    workload = WORKLOADS[name]
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    keys = workloads.variants(workload)
+    running = {
+        key: Variant(name, key, folder, available[i % len(available)] if available else None)
+        for i, key in enumerate(keys)
+    }
+    for variant in running.values():
+        variant.answer()
+        if available:
+            variant.move(available[-1])
+    steps = {}
+    for key, variant in running.items():
+        estimate = variant.turn(3)["seconds"]
+        steps[key] = steps_of_turn(estimate, seconds or workload.seconds, examples // workload.batch)
+    turns: dict[Key, list[dict]] = {key: [] for key in keys}
+    for _ in range(rounds or workload.rounds):
+        for key, variant in running.items():
+            turns[key].append(variant.turn(steps[key]))
+    return turns, {key: variant.end() for key, variant in running.items()}
 
 
-def solo(data: Dataset, k: int = 1) -> Steps:
-    """One run as this project trains it."""
-    model = SoftmaxRegression(784, 10)
-    return training(Solo(model, Adam(model.parameters()), schedule=inverse_sqrt_step, l2=L2), data)
+def steps_of_turn(step: float, seconds: float, steps_of_pass: int) -> int:
+    """So many steps of ``step`` seconds fill ``seconds``; whole passes where that is most of one, for a pass may begin
+    with work of its own."""
+    steps = max(3, round(seconds / step))
+    return round(steps / steps_of_pass) * steps_of_pass or steps
 
 
-def population(data: Dataset, k: int) -> Steps:
-    """K members over three rules; one member is Adam."""
-    settings = itertools.cycle(itertools.product(LEARNING_RATES, OPTIMIZERS))
-    members = [
-        Member(optimizer, optimizer.settings(lr=lr), inverse_sqrt_step, L2)
-        for lr, optimizer in itertools.islice(settings, k)
-    ]
-    return training(Population(members, in_features=784, classes=10), data)
+def rows_of(name: str, turns: dict[Key, list[dict]], memory: dict[Key, float], facts: dict, peak: float) -> list[dict]:
+    """A row of bench.json for each variant; ``peak`` in FLOP/s. See results/README.md for its columns."""
+    workload, rows = WORKLOADS[name], []
+    operations = workloads.flops(workload)
+    times = {key: [turn["seconds"] / key[1] for turn in answers] for key, answers in turns.items()}
+    for (variant, k), seconds in times.items():
+        median = statistics.median(seconds)
+        row: dict[str, Any] = {"workload": name, "variant": variant, "k": k, "threads": 1}
+        row["ms_per_member_step"] = median * 1e3
+        row["fastest"], row["slowest"] = min(seconds) * 1e3, max(seconds) * 1e3
+        row["ratio_to_typical"] = ratio(times["typical", 1], seconds)
+        row["ratio_to_bare"] = ratio(seconds, times["bare loop", 1]) if variant in ("solo", "run") else None
+        row["evaluation_share"] = None
+        if variant == "run":
+            evaluation = statistics.median(turn["evaluation"] for turn in turns[variant, k])
+            evaluated = min(facts["train"], CLEAN_EXAMPLES) + facts["test"]
+            spent = evaluation * evaluated, median * -(-facts["train"] // workload.batch)
+            row["evaluation_share"] = spent[0] / sum(spent)
+        row["gemm_fraction"] = operations and operations / median / peak
+        row["peak_mb"] = memory[variant, k]
+        rows.append(row)
+    return rows
 
 
-def training(learner, data: Dataset) -> Steps:
-    """Training as ``training.train`` does it, without its evaluations."""
-    for epoch in itertools.count(1):
-        batches = epoch_order(len(data.train_y), 0, epoch).split(BATCH)[:-1]
-        learner.begin_epoch(epoch, range(1, 1 + len(batches)))
-        for batch in batches:
-            learner.step(data.train_x.index_select(0, batch), data.train_y.index_select(0, batch))
-            yield
-
-
-def products(data: Dataset, k: int) -> Steps:
-    x, theta = data.train_x[:BATCH], torch.randn(10 * k, 784)
-    while True:
-        logits = product(theta, x)
-        product(logits, x.t())
-        yield
-
-
-def jax_vmap(data: Dataset, k: int) -> Steps:
-    """K members of one rule, Adam, by vmap over parameters, state and learning rate, in one jitted step."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    x, y = jnp.asarray(data.train_x.numpy()), jnp.asarray(data.train_y.numpy())
-    rule = optax.scale_by_adam()
-    lrs = jnp.asarray(list(itertools.islice(itertools.cycle(LEARNING_RATES), k)))
-
-    def cost(parameters, x, y):
-        logits = x @ parameters["weight"] + parameters["bias"]
-        data_term = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-        return data_term + L2 / 2 * (parameters["weight"] ** 2).sum(), data_term
-
-    def member(parameters, state, lr, x, y):
-        (_, data_term), gradient = jax.value_and_grad(cost, has_aux=True)(parameters, x, y)
-        direction, state = rule.update(gradient, state)
-        return jax.tree.map(lambda p, d: p - lr * d, parameters, direction), state, data_term
-
-    @jax.jit
-    def step(parameters, state, t, x, y, batch):
-        update = jax.vmap(member, in_axes=(0, 0, 0, None, None))
-        return update(parameters, state, lrs / jnp.sqrt(t), x[batch], y[batch])
-
-    parameters = {"weight": jnp.zeros((k, 784, 10)), "bias": jnp.zeros((k, 10))}
-    state = jax.vmap(rule.init)(parameters)
-    t = 0.0
-    for epoch in itertools.count(1):
-        for batch in epoch_order(len(data.train_y), 0, epoch).split(BATCH)[:-1]:
-            t += 1
-            parameters, state, costs = step(parameters, state, t, x, y, batch.numpy())
-            costs.block_until_ready()
-            yield
-
-
-def measure(every: dict[tuple[str, int], Callable[[], Steps]], *, rounds: int, seconds: float) -> list[dict]:
-    """Microseconds of a member-step for each variant: median, fastest and slowest turn, and ratios to the typical loop.
-
-    A turn makes as many steps as fill ``seconds``. A ratio is the median over rounds of the ratios within a round.
-    """
-    under_way = {key: start() for key, start in every.items()}
-    counts = {}
-    for key, steps in under_way.items():
-        advance(steps, 3)  # compiles, fills caches
-        counts[key] = max(3, round(seconds / advance(steps, 5)))
-    turns: dict[tuple[str, int], list[float]] = {key: [] for key in every}
-    for _ in range(rounds):
-        for key, steps in under_way.items():
-            turns[key].append(advance(steps, counts[key]) / key[1] * 1e6)
-    reference = turns["typical loop", 1]
-    return [
-        {
-            "variant": variant,
-            "k": k,
-            "us": statistics.median(turn),
-            "fastest": min(turn),
-            "slowest": max(turn),
-            "times_faster": statistics.median(a / b for a, b in zip(reference, turn, strict=True)),
-        }
-        for (variant, k), turn in turns.items()
-    ]
-
-
-def advance(steps: Steps, n: int) -> float:
-    """Seconds a step, over ``n`` steps."""
-    began = time.perf_counter()
-    for _ in range(n):
-        next(steps)
-    return (time.perf_counter() - began) / n
+def ratio(above: list[float], below: list[float]) -> float:
+    """The median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def time_grid() -> dict:
@@ -250,7 +228,7 @@ def time_grid() -> dict:
             f"optimizer.lr={','.join(f'{lr:g}' for lr in LEARNING_RATES)}",
             f"seed=range({GRID_SEEDS})",
             "schedule=inverse_sqrt_step",
-            f"l2={L2:g}",
+            f"l2={WORKLOADS['logistic_mnist'].l2:g}",
             f"epochs={GRID_EPOCHS}",
             "tracking.mode=disabled",
             f"results={results}",
@@ -263,18 +241,37 @@ def time_grid() -> dict:
     return {"runs": len(written), "seconds": seconds, "cores": cores(), "train_examples": examples}
 
 
-def show(result: dict) -> None:
-    print(f"{'variant':>18} {'K':>4} {'µs a member-step':>17} {'fastest':>8} {'slowest':>8}   times the typical loop")
-    for row in result["measured"]:
-        print(
-            f"{row['variant']:>18} {row['k']:>4} {row['us']:>17.1f} {row['fastest']:>8.1f} {row['slowest']:>8.1f}"
-            f"   {row['times_faster']:.1f}"
-        )
-    if grid := result["grid"]:
-        print(
-            f"{grid['runs']} runs of {GRID_EPOCHS} epochs: {grid['seconds']:.0f} s on {grid['cores']} cores, "
-            f"{grid['times_best_step']:.2f} times their steps at the speed above"
-        )
+def rate_grid(grid: dict, rows: list[dict]) -> None:
+    """Add to ``grid`` how many times what its steps take at the speed of ``rows`` it took."""
+    workload = "logistic_mnist"
+    (step,) = (
+        row["ms_per_member_step"] / 1e3
+        for row in rows
+        if (row["workload"], row["variant"], row["k"]) == (workload, "population", FIGURES_SIZE)
+    )
+    steps = grid["runs"] * GRID_EPOCHS * -(-grid["train_examples"] // WORKLOADS[workload].batch)
+    grid["times_best_step"] = grid["seconds"] * grid["cores"] / (steps * step)
+    print(
+        f"{grid['runs']} runs of {GRID_EPOCHS} epochs: {grid['seconds']:.0f} s on {grid['cores']} cores, "
+        f"{grid['times_best_step']:.2f} times their steps at the speed above"
+    )
+
+
+def show(name: str, rows: list[dict], peak: float) -> None:
+    """Print the table of a workload; ``peak`` in FLOP/s."""
+    print(f"\n{name}, minibatches of {WORKLOADS[name].batch}, one core ({peak / 1e9:.0f} GFLOP/s in a large product)")
+    print(f"{'':>17} {'K':>4} {'ms a member-step':>17} {'fastest':>8} {'slowest':>8} ", end="")
+    print(f"{'times typical':>14} {'of bare loop':>13} {'share of peak':>14} {'peak MB':>8}")
+    for row in rows:
+        if row["workload"] == name:
+            bare, share = (f"{row[key]:.2f}" if row[key] else "" for key in ("ratio_to_bare", "gemm_fraction"))
+            print(
+                f"{row['variant']:>17} {row['k']:>4} {row['ms_per_member_step']:>17.4f} {row['fastest']:>8.4f} "
+                f"{row['slowest']:>8.4f} {row['ratio_to_typical']:>14.2f} {bare:>13} {share:>14} {row['peak_mb']:>8.0f}"
+            )
+            if share := row["evaluation_share"]:
+                print(f"{'':>17}      evaluations take {share:.1%} of a pass that ends with one")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import textwrap
 
 import pytest
 import torch
-from tiny_data import OVERRIDES, tiny
+from tiny_data import FEATURES, OVERRIDES, WORDS, tiny
 
 from adam_repro import records
 from adam_repro.app import compose
+from adam_repro.data.order import epoch_order, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.models import SoftmaxRegression
-from adam_repro.run import execute, prepare
+from adam_repro.run import build_model, execute, load_data, prepare
 
 
 def job(path, *overrides, results="unused"):
@@ -21,6 +22,22 @@ def job(path, *overrides, results="unused"):
     return prepare(
         compose("logistic_regression", [*OVERRIDES, *external, "epochs=4", f"results={results}", *overrides])
     )
+
+
+EXPERIMENTS = {
+    "softmax regression": ("logistic_regression", OVERRIDES),
+    "logistic regression on words": (
+        "logistic_regression",
+        ["model=logistic_regression", f"model.in_features={WORDS}", "dataset._target_=tiny_data.load_words"],
+    ),
+    "mlp": ("mlp", [*OVERRIDES, "model.hidden=[8,8]"]),
+    "cnn": ("cnn", ["dropout=with", "dataset._target_=tiny_data.load_images"]),
+    "vae": (
+        "vae",
+        [f"model.pixels={FEATURES}", "model.hidden=4", "model.latent=2", "dataset._target_=tiny_data.load_pixels"],
+    ),
+}
+every_experiment = pytest.mark.parametrize(("experiment", "tiny_settings"), EXPERIMENTS.values(), ids=EXPERIMENTS)
 
 
 @pytest.fixture
@@ -107,6 +124,32 @@ def test_an_optimizer_of_ones_own_trains_as_its_file_says(own, tmp_path):
     (sgd,) = execute([job("torch.optim.SGD", "optimizer.lr=0.1", results=tmp_path / "results")])
     assert record.curve["train_cost"][1:].tolist() == pytest.approx(sgd.curve["train_cost"][1:].tolist(), rel=1e-6)
     assert record.folder.name.startswith("tiny_own_lr0.1_seed0-")
+
+
+@every_experiment
+def test_every_experiment_trains_with_torchs_optimizers_and_with_ones_own(own, tmp_path, experiment, tiny_settings):
+    own(OWN)
+    more = ["optimizer=external", "optimizer.lr=0.01", "epochs=2", "evaluate_at=[]", f"results={tmp_path}"]
+    found = {}
+    for path in ("torch.optim.NAdam", "torch.optim.SGD", "own.Own"):
+        planned = prepare(compose(experiment, [*tiny_settings, *more, f"optimizer._target_={path}"]))
+        (record,) = execute([planned])
+        assert record.meta["status"] == "finished" and record.config["optimizer"] == {"_target_": path, "lr": 0.01}
+        found[path] = record.curve["train_cost"][1:].tolist()
+    assert found["own.Own"] == pytest.approx(found["torch.optim.SGD"], rel=1e-5)
+    data, model = load_data(planned), build_model(planned.config)
+    optimizer = torch.optim.NAdam(model.parameters(), lr=0.01)
+    costs = []
+    for epoch in (1, 2):
+        seed_noise(0, epoch, "noise")
+        order = epoch_order(len(data.train_y), 0, epoch)
+        optimizer.zero_grad()
+        cost = model.cost(data.train_x.index_select(0, order), data.train_y[order])
+        cost.backward()
+        optimizer.step()
+        costs.append(cost.item())
+    assert found["torch.optim.NAdam"] == pytest.approx(costs, rel=1e-5)
+    assert abs(costs[1] - found["torch.optim.SGD"][1]) > 1e-4 * costs[1], "another optimizer is another path"
 
 
 @pytest.mark.parametrize("base", ["torch.optim.SGD", "adam_repro.optimizers.SGD"])

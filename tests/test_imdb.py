@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from adam_repro.data import caching, default_root, fetching, imdb, reviews
+from adam_repro.data import default_root, fetching, imdb, reviews
 from adam_repro.errors import UserError
 
 TEXTS = {  # found in most training reviews: film (4), then bad, dull, fine (2), then the others (1)
@@ -204,17 +204,6 @@ def test_a_damaged_cache_is_never_trusted(tmp_path, once, damage):
     assert torch.equal(intact.train_x.to_dense(), again.train_x.to_dense()) and intact.checksum == again.checksum
     fresh(tmp_path, words=4)
     assert len(once) == 2, "the cache is whole again"
-
-
-def test_damage_where_the_cache_takes_no_sample_is_noticed_too(tmp_path, once, monkeypatch, caplog):
-    monkeypatch.setattr(caching, "SAMPLES", 1)
-    folder = put(tmp_path)
-    intact = fresh(tmp_path, words=4)
-    flipped(next((folder / ".adam_repro").glob("*/train_columns.npy")))
-    again = fresh(tmp_path, words=4)
-    assert len(once) == 2
-    assert torch.equal(intact.train_x.to_dense(), again.train_x.to_dense())
-    assert "damaged and they are decoded anew: delete bag_of_words-" in caplog.text
 
 
 def test_where_the_data_cannot_be_written_the_users_folder_has_the_cache(tmp_path, once):

@@ -84,12 +84,27 @@ def test_an_effect_in_words(row, words):
 
 
 README = "# Title\n<!-- verdicts -->\nold\n<!-- /verdicts -->\nbetween\n<!-- speed -->\n<!-- /speed -->\nend\n"
+
+
+def bench_row(workload, variant, k, ms, ratio, **more):
+    row = {"workload": workload, "variant": variant, "k": k, "ms_per_member_step": ms, "ratio_to_typical": ratio}
+    return row | {"gemm_fraction": None, "ratio_to_bare": None, "evaluation_share": None} | more
+
+
 BENCH = {
     "measured": [
-        {"variant": "typical loop", "k": 1, "us": 9000.0, "times_faster": 1.0},
-        {"variant": "population", "k": 24, "us": 55.2, "times_faster": 163.0},
-        {"variant": "products", "k": 24, "us": 40.4, "times_faster": 222.0},
+        bench_row("logistic_mnist", "typical", 1, 9.0, 1.0),
+        bench_row("logistic_mnist", "solo", 1, 0.3, 30.0, gemm_fraction=0.2),
+        bench_row("logistic_mnist", "run", 1, 0.31, 29.0, ratio_to_bare=1.034, evaluation_share=0.06),
+        bench_row("logistic_mnist", "population", 24, 0.0552, 163.4, gemm_fraction=0.51),
+        bench_row("logistic_mnist", "population", 1, 0.15, 60.0),
+        bench_row("logistic_mnist", "JAX vmap + optax", 35, 0.04, 225.0),
+        bench_row("logistic_mnist", "products", 24, 0.04, 222.0),
+        bench_row("cnn", "typical", 1, 1425.2, 1.0),
+        bench_row("cnn", "solo", 1, 233.3, 1.823, gemm_fraction=0.82),
+        bench_row("cnn", "run", 1, 233.3, 1.82, ratio_to_bare=0.998, evaluation_share=0.12),
     ],
+    "gemm_peak_gflops": {"logistic_mnist": 180.9, "cnn": 179.1},
     "grid": {"runs": 240, "seconds": 180.0, "cores": 2, "times_best_step": 1.2},
     "hardware": {"processor": "A Processor"},
 }
@@ -107,9 +122,17 @@ def test_the_readmes_tables_are_written_between_their_markers(tmp_path):
     (tmp_path / "reference" / "bench" / "bench.json").write_text(json.dumps(BENCH))
     report.update_readme(readme, tmp_path / "reference")
     twice = readme.read_text()
-    assert "| 24 | 55 | 163.0 |" in twice and "180 seconds on 2 cores" in twice and "alone take 40 µs" in twice
+    assert "| 9 | 0.3 | 30 | 24 | 0.0552 | 163 | 51 % |" in twice and "| 1425 | 233 | 1.82 | | | | 82 % |" in twice
+    assert "IMDB's" not in twice and "takes 1.00 to 1.03 times" in twice and "evaluations are 6% to 12%" in twice
+    assert "179 to 181 GFLOP/s" in twice and "0.04 ms a run with 35 runs" in twice
+    assert "180 seconds on 2 cores" in twice
     report.update_readme(readme, tmp_path / "reference")
     assert readme.read_text() == twice
+
+
+def test_a_benchmark_of_one_workload_and_one_variant_has_its_row():
+    values = report.speed(BENCH | {"measured": [bench_row("mlp", "typical", 1, 29.0, 1.0)], "gemm_peak_gflops": {}})
+    assert [row["title"] for row in values["rows"]] == ["784-1000-1000-10, dropout"] and values["overheads"] == ""
 
 
 def test_a_readme_without_markers_is_refused(tmp_path):

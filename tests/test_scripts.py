@@ -1,8 +1,6 @@
-"""What stands around the experiments: set-up, make's targets, adopting results, measuring speed."""
+"""What stands around the experiments: set-up, make's targets, adopting results."""
 
 import importlib.util
-import json
-import os
 import re
 import subprocess
 import sys
@@ -148,18 +146,3 @@ def test_stand_in_results_are_never_adopted(tmp_path, adopt):
     with pytest.raises(UserError, match="make reproduce SCALE=paper FIGURE=other"):
         adopt(tmp_path / "paper" / "other", "other")
     assert not (tmp_path / "results").exists()
-
-
-def test_the_benchmark_measures_every_variant_against_the_typical_loop(tmp_path):
-    output = tmp_path / "bench.json"
-    command = [sys.executable, str(PROJECT_ROOT / "scripts" / "benchmark.py"), "--rounds", "2", "--seconds", "0.01"]
-    environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "ADAM_REPRO_DATA": str(tmp_path)}
-    done = subprocess.run([*command, "--output", output], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(output.read_text())
-    rows = {(row["variant"], row["k"]): row for row in result["measured"]}
-    assert {("typical loop", 1), ("solo", 1), ("population", 24), ("population", 105), ("products", 24)} <= set(rows)
-    assert rows["typical loop", 1]["times_faster"] == 1
-    assert rows["population", 24]["times_faster"] > 5
-    assert all(row["fastest"] <= row["us"] <= row["slowest"] for row in rows.values())
-    assert result["grid"] is None and result["versions"]["torch"]

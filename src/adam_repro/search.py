@@ -54,16 +54,6 @@ class Plan:
     search: Mapping[str, Mapping[str, Sequence]] = field(default_factory=dict)
 
 
-def optimizer_of(curve: str) -> str:
-    """The name in configs/optimizer: that of the curve ``adam+dropout`` is adam."""
-    return curve.partition("+")[0]
-
-
-def _options(curve: str) -> list[str]:
-    """``adam+dropout`` is adam with the group dropout set to with."""
-    return [f"{option}=with" for option in curve.split("+")[1:]]
-
-
 class Trials:
     """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all."""
 
@@ -104,7 +94,7 @@ class Trials:
     def _search(self, curve: str) -> dict[str, Any]:
         """The search space of a curve: its optimizer's, with what the figure's plan puts in its place."""
         space = OmegaConf.to_container(self._config(curve, "constant").optimizer.search)
-        narrowed = self.plan.search.get(optimizer_of(curve), {})
+        narrowed = self.plan.search.get(curve, {})
         return {**cast(dict[str, Any], space), **{name: list(values) for name, values in narrowed.items()}}
 
     def _job(self, curve: str, settings: Mapping[str, Any], seed: int) -> Job:
@@ -122,7 +112,7 @@ class Trials:
         if key not in self.composed:
             self.composed[key] = compose(
                 self.experiment,
-                [*self.overrides, f"optimizer={optimizer_of(curve)}", *_options(curve), f"schedule={schedule}"],
+                [*self.overrides, f"optimizer={curve}", f"schedule={schedule}"],
             )
         return self.composed[key]
 
@@ -159,8 +149,7 @@ def write_settings(
 ) -> None:
     """A file for ``configs/tuned`` or ``configs/matched``: the settings as overrides, and in comments where from."""
     settings = dict(settings)
-    defaults = [{"override /optimizer": optimizer_of(curve)}, {"override /schedule": settings.pop("schedule")}]
-    defaults += [{f"override /{option}": "with"} for option in curve.split("+")[1:]]
+    defaults = [{"override /optimizer": curve}, {"override /schedule": settings.pop("schedule")}]
     objective = {name: settings.pop(name) for name in OBJECTIVE if name in settings}
     body = yaml.safe_dump({"defaults": defaults, "optimizer": settings, **objective, **labels}, sort_keys=False)
     records.write_atomically(path, "# @package _global_\n" + "".join(f"# {line}\n" for line in why) + body)

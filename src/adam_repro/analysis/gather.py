@@ -29,7 +29,7 @@ def gather(
     """Write the figure's files into ``folder`` from its ``index.csv`` and the records below ``results``.
 
     ``milestones``: the epochs whose costs ``finals.csv`` is to hold, a line for each, where a figure shows costs after
-    so many passes and not at the end. Those that a run did not reach are left out, and with them all its last is taken.
+    so many passes and not at the end. Those beyond a run's length are left out; where all are, its last epoch is taken.
     """
     whole = {"tuned_at": "Int64", "tuned_on": "Int64"}
     index = pd.read_csv(folder / "index.csv", dtype=whole).replace({pd.NA: None})
@@ -89,13 +89,14 @@ def costs_at(record: records.Record, epoch: int) -> dict[str, float | None]:
 
 
 def _final(entry: dict[str, Any], record: records.Record, epochs: int, costs: dict[str, Any]) -> dict[str, Any]:
+    finished = costs["train_cost"] is not None  # up to that epoch
     return {
         "arm": entry["arm"],
         "curve": entry["curve"],
         **settings_of(record.config),
         "seed": entry["seed"],
-        "status": "finished" if costs["train_cost"] is not None else "diverged",
-        "diverged_step": record.meta["diverged_step"],
+        "status": "finished" if finished else "diverged",
+        "diverged_step": 0 if finished else record.meta["diverged_step"],
         "epochs": epochs,
         **costs,
         "record": record.folder.name,

@@ -52,8 +52,8 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
     if not real:
         return shapes.load()
     folder, read = (batches, read_batches) if batches.is_dir() else (folders, read_folders)
-    source = state_of(folder)
-    raw = cached(folder, "images-" + key_of(source, version=VERSION), lambda: read(folder))
+    key = "images-" + key_of(state_of(folder), version=VERSION)
+    raw = cached(folder, key, lambda: read(folder))
     checksum = key_of(checksum_of(raw["train_y"], raw["train_x"], raw["test_x"]), preprocessing=preprocessing)
     prepared = cached(folder, f"{preprocessing}-{checksum}", lambda: _prepared(raw, preprocessing))
     arrays = (prepared["train_x"], raw["train_y"], prepared["test_x"], raw["test_y"])

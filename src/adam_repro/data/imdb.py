@@ -6,7 +6,6 @@ import functools
 import hashlib
 import http.client
 import itertools
-import logging
 import os
 import re
 import shutil
@@ -37,8 +36,6 @@ WORD = r"(?u)\b\w\w+\b"  # scikit-learn's default pattern, whatever a later vers
 VERSION = 1  # part of the checksum and of the cache's key: raise it with any change of what is made of the reviews
 REMEDY = "Delete aclImdb and run `make data`, or put it right."
 
-log = logging.getLogger(__name__)
-
 Reviews = dict[str, list["os.DirEntry[str]"]]
 
 
@@ -63,15 +60,8 @@ def read(folder: Path, words: int) -> Dataset:
     """The reviews of ``folder``, checked and decoded, or as they were decoded before if no file has changed since."""
     found = reviews_in(folder)
     key = "bag_of_words-" + key_of(_state(found), words=words, version=VERSION)
-    arrays = cached(folder, key, lambda: sealed(bags_of_words(found, words)))
-    if not is_whole(arrays):
-        log.warning(
-            "A cache of IMDB's reviews is damaged and they are decoded anew: delete %s, below %s or your cache folder.",
-            key,
-            folder,
-        )
-        arrays = sealed(bags_of_words(found, words))
-    content = arrays["seal"].tobytes().decode()
+    arrays = cached(folder, key, lambda: bags_of_words(found, words))
+    content = checksum_of(*(arrays[name] for name in NAMES))
     checksum = hashlib.sha256(f"version {VERSION}, {words} words, {content}".encode())
     tensors = {name: torch.from_numpy(arrays[name]) for name in NAMES}
     bags = {part: SparseRows(tensors[f"{part}_columns"], tensors[f"{part}_starts"], words) for part in PARTS}
@@ -149,20 +139,6 @@ def text(review: os.DirEntry[str]) -> str:
     if not decoded.strip():
         raise UserError(f"{review.path} is empty, and every review has words. {REMEDY}")
     return decoded
-
-
-def sealed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same with a checksum of every byte beside them."""
-    return {**arrays, "seal": _seal(arrays)}
-
-
-def is_whole(arrays: dict[str, np.ndarray]) -> bool:
-    """Whether the arrays are as they were when they were sealed; the cache itself looks at samples of them only."""
-    return arrays.keys() == {*NAMES, "seal"} and np.array_equal(arrays["seal"], _seal(arrays))
-
-
-def _seal(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    return np.frombuffer(checksum_of(*(arrays[name] for name in NAMES)).encode(), dtype=np.uint8)
 
 
 def download(root: Path) -> str | None:

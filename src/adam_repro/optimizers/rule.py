@@ -137,15 +137,15 @@ def _compiled_update(
     cls: type[RuleOptimizer], t: int, dtype: torch.dtype, device: torch.device, settings: dict[str, Any]
 ) -> tuple[Callable, tuple[Tensor, ...]]:
     """The rule as one loop, and its coefficients at step ``t``: formed in float64 and cast once."""
-    staged, update = _loop(cls, tuple((name, settings[name]) for name in cls.flags))
+    staged, update = _loop(cls.rule, cls.state_names, tuple((name, settings[name]) for name in cls.flags))
     numbers = {name: value for name, value in settings.items() if name not in cls.flags}
     return update, torch.tensor(staged.coefficients(t, **numbers), dtype=dtype, device=device).unbind()
 
 
 @functools.cache
-def _loop(cls: Any, flags: tuple[tuple[str, bool], ...]) -> tuple[Staged, Callable]:
+def _loop(rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...]) -> tuple[Staged, Callable]:
     """The rule cut in two (see staging), and its elementwise part as a function that writes into flat tensors."""
-    staged = stage(cls.rule, cls.state_names, flags)
+    staged = stage(rule, state_names, flags)
 
     @functools.partial(compiled, dynamic=True)
     def update(theta: Tensor, g: Tensor, *more: Tensor) -> None:

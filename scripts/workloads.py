@@ -1,0 +1,285 @@
+"""What `make bench` trains: five workloads, each as most people write it and as this project does.
+
+A variant is built in a process of its own (see benchmark.py) from files in a folder, and is then a ``Turn``.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers import HAS_JAX, JAX, LR, VAE, bag_of_words, images, jax_vmap, loss_of_vae, typical_loop
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from adam_repro import models
+from adam_repro.data import Dataset, default_root, imdb, mnist
+from adam_repro.data.order import epoch_order, generator
+from adam_repro.members import Member
+from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer, SGDNesterov
+from adam_repro.population import Population
+from adam_repro.products import product
+from adam_repro.schedules import constant, inverse_sqrt_step
+from adam_repro.sparse_population import SparsePopulation
+from adam_repro.training import CLEAN_EXAMPLES, Learner, Solo, train
+
+OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (Adam, SGDNesterov, AdaGrad)
+LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
+PEAK, PEAK_SIDE, PEAK_PRODUCTS = "peak", 1024, 8
+FOREIGN = ("typical", JAX)  # variants that run in a process as PyTorch, or JAX, sets it up
+TESTED = 1000  # test examples that a run is evaluated on here; its share of the time is scaled to all of them
+
+Steps = Iterator[None]
+"""A variant under way: each ``next`` makes one update of all its members."""
+
+Turn = Callable[[int], dict[str, float]]
+"""Makes so many steps; gives ``seconds`` a step and, for a run, ``evaluation``, seconds an example."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``typical`` and ``loss`` are what most people write, in PyTorch's modules; ``model`` is ours."""
+
+    data: str
+    typical: Callable[[], nn.Module]
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    loader: Callable[..., DataLoader]
+    model: Callable[[], Any]
+    batch: int = 128
+    l2: float = 0.0
+    schedule: Callable = constant
+    population: Callable[[list[Member]], Learner] | None = None
+    sizes: tuple[int, ...] = ()
+    rounds: int = 9
+    seconds: float = 0.3
+    dense: bool = True  # whether most of its work is in matrix products
+
+
+def typical_mlp() -> nn.Module:
+    hidden = [nn.Linear(784, 1000), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.2), *hidden, nn.Linear(1000, 10))
+
+
+def typical_cnn() -> nn.Module:
+    stages: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise((3, 64, 64, 128)):
+        stages += [nn.Conv2d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, ceil_mode=True)]
+    head = [nn.Flatten(), nn.Linear(128 * 4 * 4, 1000), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1000, 10)]
+    return nn.Sequential(nn.Dropout(0.2), *stages, *head)
+
+
+def loss_of_class(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return cross_entropy(model(x), y)
+
+
+def loss_of_review(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(model(x).squeeze(1), y)
+
+
+digits = functools.partial(images, mean=(0.1307,), std=(0.3081,))  # as in PyTorch's own example
+WORKLOADS = {
+    "logistic_mnist": Workload(
+        data="mnist",
+        typical=lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
+        loss=loss_of_class,
+        loader=digits,
+        model=lambda: models.SoftmaxRegression(784, 10),
+        l2=1e-4,
+        schedule=inverse_sqrt_step,
+        population=functools.partial(Population, in_features=784, classes=10),
+        sizes=(1, 24, 35, 105),
+    ),
+    "logistic_imdb": Workload(
+        data="imdb",
+        typical=lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(10_000, 1)),
+        loss=loss_of_review,
+        loader=bag_of_words,
+        model=lambda: models.LogisticRegression(10_000, input_dropout=0.5),
+        l2=1e-4,
+        schedule=inverse_sqrt_step,
+        population=functools.partial(SparsePopulation, in_features=10_000, input_dropout=0.5),
+        sizes=(35, 105),
+        dense=False,
+    ),
+    "mlp": Workload(
+        data="mnist",
+        typical=typical_mlp,
+        loss=loss_of_class,
+        loader=digits,
+        model=lambda: models.MLP(784, [1000, 1000], 10, input_dropout=0.2, hidden_dropout=0.5),
+        seconds=0.5,
+    ),
+    "vae": Workload(
+        data="mnist", typical=VAE, loss=loss_of_vae, loader=images, model=lambda: models.VAE(784, 500, 50), batch=100
+    ),
+    "cnn": Workload(
+        data="random images",
+        typical=typical_cnn,
+        loss=loss_of_class,
+        loader=functools.partial(images, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        model=lambda: models.CNN(3, 10, input_dropout=0.2, hidden_dropout=0.5),
+        rounds=7,
+    ),
+}
+
+
+def variants(workload: Workload) -> list[tuple[str, int]]:
+    """Each variant with its number of members; "products" is a floor, the two matrix products of a step."""
+    named = [(name, 1) for name in ("typical", "solo", "bare loop", "run")]
+    named += [("population", k) for k in workload.sizes]
+    if workload is WORKLOADS["logistic_mnist"]:
+        named += [("products", k) for k in workload.sizes]
+        named += [(JAX, k) for k in workload.sizes[1:] if HAS_JAX]
+    return [*named, (PEAK, 1)]
+
+
+def build(workload: Workload, variant: str, k: int, folder: Path) -> Turn:
+    """The variant, ready for its first step; ``folder`` has the files that ``prepare`` wrote."""
+    if variant == PEAK:
+        return peak
+    if variant == "products":
+        return timed(products(workload.batch, k))
+    if variant == "typical":
+        loader = workload.loader(folder / workload.data, workload.batch)
+        return timed(typical_loop(workload.typical(), workload.loss, loader))
+    data = torch.load(folder / workload.data / "ours.pt", weights_only=False)
+    if variant == JAX:
+        lrs = list(itertools.islice(itertools.cycle(LEARNING_RATES), k))
+        return timed(jax_vmap(data, lrs, batch_size=workload.batch, l2=workload.l2))
+    if variant == "bare loop":
+        return timed(bare_loop(workload, data))
+    learner = population(workload, k) if variant == "population" else solo(workload)
+    return whole_run(learner, data, workload.batch) if variant == "run" else timed(training(learner, data, workload))
+
+
+def timed(steps: Steps) -> Turn:
+    def turn(n: int) -> dict[str, float]:
+        began = time.perf_counter()
+        for _ in range(n):
+            next(steps)
+        return {"seconds": (time.perf_counter() - began) / n}
+
+    return turn
+
+
+def solo(workload: Workload) -> Solo:
+    """One run as this project trains it."""
+    model = workload.model()
+    return Solo(model, Adam(model.parameters(), lr=LR), schedule=workload.schedule, l2=workload.l2)
+
+
+def population(workload: Workload, k: int) -> Learner:
+    """K members over three rules; one member is Adam."""
+    assert workload.population is not None
+    settings = itertools.islice(itertools.cycle(itertools.product(LEARNING_RATES, OPTIMIZERS)), k)
+    return workload.population(
+        [Member(rule, rule.settings(lr=lr), workload.schedule, workload.l2) for lr, rule in settings]
+    )
+
+
+def training(learner: Learner, data: Dataset, workload: Workload) -> Steps:
+    """Training as ``training.train`` does it, without its evaluations and without a last, shorter minibatch."""
+    steps = len(data.train_y) // workload.batch
+    for epoch in itertools.count(1):
+        order = epoch_order(len(data.train_y), 0, epoch)[: steps * workload.batch]
+        learner.begin_epoch(epoch, range((epoch - 1) * steps + 1, epoch * steps + 1))
+        for x, y in data.minibatches(order, workload.batch):
+            learner.step(x, y)
+            yield
+
+
+def bare_loop(workload: Workload, data: Dataset) -> Steps:
+    """The work of ``solo`` by the same parts, written out for this one model and optimizer."""
+    model = workload.model()
+    optimizer = Adam(model.parameters(), lr=LR)
+    (group,) = optimizer.param_groups
+    weights = [p for name, p in model.named_parameters() if "bias" not in name] if workload.l2 else []
+    t = 0
+    while True:
+        costs = []
+        order = torch.randperm(len(data.train_y))[: len(data.train_y) // workload.batch * workload.batch]
+        for x, y in data.minibatches(order, workload.batch):
+            t += 1
+            group["lr"] = LR * workload.schedule(t, 0)
+            optimizer.zero_grad()
+            cost = model.cost(x, y)
+            cost.backward()
+            for weight in weights:
+                weight.grad.add_(weight.detach(), alpha=workload.l2)
+            optimizer.step()
+            costs.append(cost.detach())
+            yield
+
+
+def whole_run(learner: Learner, data: Dataset, batch: int) -> Turn:
+    """``training.train`` itself: a turn is one pass over as many minibatches, its evaluations timed apart."""
+
+    def turn(n: int) -> dict[str, float]:
+        steps = min(n, len(data.train_y) // batch)
+        part = data.head(steps * batch, TESTED)
+        *_, row = train(learner, part, seed=0, epochs=1, batch_size=batch, evaluate_at=())
+        examples = min(len(part.train_y), CLEAN_EXAMPLES) + len(part.test_y)
+        return {"seconds": row.train_seconds / steps, "evaluation": row.evaluation_seconds / examples}
+
+    return turn
+
+
+def products(batch: int, k: int) -> Steps:
+    x, theta = torch.rand(batch, 784), torch.randn(10 * k, 784)
+    while True:
+        logits = product(theta, x)
+        product(logits, x.t())
+        yield
+
+
+def peak(n: int) -> dict[str, float]:
+    """Seconds of a product of two large square matrices, by the faster of two libraries, for whatever ``n``."""
+    a, b = torch.rand(2, PEAK_SIDE, PEAK_SIDE)
+    seconds = []
+    for multiply in (product, lambda a, b: torch.mm(a, b.t())):
+        for _ in range(PEAK_PRODUCTS):
+            began = time.perf_counter()
+            multiply(a, b)
+            seconds.append(time.perf_counter() - began)
+    return {"seconds": min(seconds)}
+
+
+def flops(workload: Workload) -> int | None:
+    """Floating-point operations of one member's step in matrix products and convolutions, as PyTorch counts them.
+
+    Forward and backward, without the gradient of the first layer's input, which nobody needs.
+    """
+    if not workload.dense:
+        return None
+    x = torch.rand(workload.batch, *((3, 32, 32) if workload.data == "random images" else (784,)))
+    with FlopCounterMode(display=False) as counter:
+        workload.loss(workload.typical(), x, torch.zeros(workload.batch, dtype=torch.int64)).backward()
+    return counter.get_total_flops()
+
+
+def prepare(name: str, folder: Path) -> dict[str, Any]:
+    """Write the data set ``name`` below ``folder``, as ours and as its typical user has it; what a report says of it.
+
+    ``train`` and ``test`` are the numbers of examples that an experiment has, though a bench may need fewer.
+    """
+    if name == "random images":
+        x = torch.randint(256, (2048 + TESTED, 3, 32, 32), dtype=torch.uint8, generator=generator(0, 0, "bench"))
+        pixels, y = x.float() / 255, torch.arange(len(x)) % 10
+        data = Dataset(name, "synthetic", "of no file", pixels[:2048], y[:2048], pixels[2048:], y[2048:])
+        theirs, facts = x[:2048].permute(0, 2, 3, 1).contiguous(), {"train": 50_000, "test": 10_000}
+    else:
+        data = {"mnist": mnist, "imdb": imdb}[name].load(default_root())
+        theirs = (data.train_x * 255).round().byte().view(-1, 28, 28) if name == "mnist" else data.train_x
+        facts = {"train": len(data.train_y), "test": len(data.test_y)}
+    (folder / name).mkdir()
+    torch.save(data, folder / name / "ours.pt")
+    torch.save((theirs, data.train_y), folder / name / "theirs.pt")
+    return {**facts, "provenance": data.provenance}

@@ -1,0 +1,124 @@
+"""`make bench`: what it trains, how it counts, what it writes."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from adam_repro.data import Dataset
+from adam_repro.sparse import SparseRows
+from adam_repro.surroundings import PROJECT_ROOT
+
+SCRIPTS = PROJECT_ROOT / "scripts"
+NAMES = ("logistic_mnist", "logistic_imdb", "mlp", "vae", "cnn")
+
+
+@pytest.fixture
+def workloads(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module("workloads")
+
+
+@pytest.fixture
+def benchmark(workloads):
+    return importlib.import_module("benchmark")
+
+
+@pytest.fixture
+def few(workloads, monkeypatch):
+    """Loaders that give a few examples of the right shapes."""
+    y = torch.arange(260)
+    pixels = (y[:, None] + torch.arange(784)) % 256 / 255
+    monkeypatch.setattr(
+        workloads.mnist, "load", lambda root: Dataset("few", "real", "", pixels, y % 10, pixels[:20], y[:20] % 10)
+    )
+    rows = SparseRows(torch.arange(260 * 5) * 7 % 10_000, torch.arange(261) * 5, 10_000)
+    monkeypatch.setattr(
+        workloads.imdb, "load", lambda root: Dataset("few", "real", "", rows, y % 2, rows[:20], y[:20] % 2)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_variant_of_a_workload_makes_steps(name, workloads, few, tmp_path):
+    workload = workloads.WORKLOADS[name]
+    facts = workloads.prepare(workload.data, tmp_path)
+    assert facts["train"] > 0 and facts["provenance"] in ("real", "synthetic")
+    for variant, k in workloads.variants(workload):
+        answer = workloads.build(workload, variant, k, tmp_path)(1)
+        assert answer["seconds"] > 0, variant
+        assert ("evaluation" in answer) == (variant == "run")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_most_people_write_has_the_parameters_of_ours(name, workloads):
+    workload = workloads.WORKLOADS[name]
+    typical, ours = (sum(p.numel() for p in model.parameters()) for model in (workload.typical(), workload.model()))
+    assert typical == ours
+
+
+def test_operations_are_those_of_forward_and_backward_without_the_first_inputs_gradient(workloads):
+    layers = {
+        "logistic_mnist": (128, [7840]),
+        "mlp": (128, [784_000, 1_000_000, 10_000]),
+        "vae": (100, [784 * 500, 500 * 100, 50 * 500, 500 * 784]),
+        "cnn": (128, [32**2 * 64 * 75, 16**2 * 64 * 1600, 8**2 * 128 * 1600, 2048 * 1000, 10_000]),
+    }
+    for name, (batch, sizes) in layers.items():
+        assert workloads.flops(workloads.WORKLOADS[name]) == 2 * batch * (3 * sum(sizes) - sizes[0]), name
+    assert workloads.flops(workloads.WORKLOADS["logistic_imdb"]) is None
+
+
+def test_a_turn_is_whole_passes_where_it_is_most_of_one(benchmark):
+    assert benchmark.steps_of_turn(0.1, 0.3, 468) == 3
+    assert benchmark.steps_of_turn(1.0, 0.3, 468) == 3
+    assert benchmark.steps_of_turn(0.001, 0.3, 195) == 390
+    assert benchmark.steps_of_turn(0.001, 0.1, 195) == 195
+
+
+def test_rows_are_medians_and_ratios_within_rounds(benchmark):
+    turns = {
+        ("typical", 1): [{"seconds": 4.0}, {"seconds": 8.0}, {"seconds": 4.0}],
+        ("bare loop", 1): [{"seconds": 1.0}, {"seconds": 2.0}, {"seconds": 1.0}],
+        ("run", 1): [{"seconds": s, "evaluation": 1.1 / 128} for s in (1.1, 2.2, 1.0)],
+        ("population", 24): [{"seconds": 2.4}, {"seconds": 4.8}, {"seconds": 2.4}],
+    }
+    facts = {"train": 1280, "test": 0}
+    rows = benchmark.rows_of("logistic_mnist", turns, dict.fromkeys(turns, 500.0), facts, peak=1e9)
+    typical, bare, run, population = rows
+    assert run["ratio_to_typical"] == pytest.approx(4 / 1.1) and run["ratio_to_bare"] == pytest.approx(1.1)
+    assert (run["fastest"], run["ms_per_member_step"], run["slowest"]) == pytest.approx((1000, 1100, 2200))
+    assert run["evaluation_share"] == pytest.approx(0.5)
+    assert population["ms_per_member_step"] == pytest.approx(100) and population["ratio_to_typical"] == 40
+    assert population["gemm_fraction"] == pytest.approx(2 * 128 * 2 * 7840 / 0.1 / 1e9)
+    assert bare["evaluation_share"] is None and typical["ratio_to_bare"] is None
+
+
+def bench(*arguments, folder):
+    environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "ADAM_REPRO_DATA": str(folder)}
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_the_benchmark_measures_every_variant_against_the_typical_loop(tmp_path):
+    output = tmp_path / "bench.json"
+    done = bench("--workload", "vae", "--rounds", "2", "--seconds", "0.01", "--output", str(output), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text())
+    rows = {(row["variant"], row["k"]): row for row in result["measured"]}
+    assert set(rows) == {(name, 1) for name in ("typical", "solo", "bare loop", "run")}
+    assert rows["typical", 1]["ratio_to_typical"] == 1
+    assert all(row["fastest"] <= row["ms_per_member_step"] <= row["slowest"] for row in rows.values())
+    assert all(0 < row["gemm_fraction"] < 1 and row["peak_mb"] > 50 for row in rows.values())
+    assert result["grid"] is None and result["versions"]["torch"] and result["gemm_peak_gflops"]["vae"] > 0
+    assert "times typical" in done.stdout
+
+
+def test_an_unknown_workload_is_refused_with_those_that_there_are(tmp_path):
+    done = bench("--workload", "rnn", folder=tmp_path)
+    assert done.returncode == 2 and "choose from logistic_mnist, logistic_imdb, mlp, vae, cnn" in done.stderr
+    done = bench("--workload", "mlp", "--grid", folder=tmp_path)
+    assert done.returncode == 2 and "logistic_mnist" in done.stderr

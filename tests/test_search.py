@@ -1,0 +1,68 @@
+"""Tuning by a figure's own plan: shorter trials and narrower grids; settings that were written compose again."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from adam_repro.app import compose
+from adam_repro.errors import UserError
+from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
+from adam_repro.search import Plan, Trials, chosen_figures, write_settings
+
+IMAGES = ["dataset._target_=tiny_data.load_images", "results=unused"]
+
+
+@pytest.fixture(scope="module")
+def cnn():
+    return Trials("fig3_first_epochs", scale="paper", arm="tuning", overrides=IMAGES)
+
+
+def test_a_figure_without_a_plan_is_tuned_at_its_own_length_on_every_tuning_seed():
+    trials = Trials("fig1_mnist", scale="paper", arm="tuning", overrides=["dataset._target_=tiny_data.load"])
+    assert trials.plan == Plan() == Plan(None, None, len(TUNING_SEEDS), MOST_EXTENSIONS, {})
+    assert trials.epochs == 46
+    own = yaml.safe_load(OmegaConf.to_yaml(compose("logistic_regression", ["optimizer=adam"]).optimizer.search))
+    assert trials.search["adam"] == own
+
+
+def test_a_plan_takes_the_place_of_the_figures_length_and_narrows_its_grids(cnn):
+    assert (cnn.epochs, cnn.plan.epochs, cnn.plan.train_examples, cnn.plan.seeds) == (2, 2, 2560, 1)
+    assert cnn.search["adam"]["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+    assert cnn.search["adam"]["schedule"] == ["constant", "inverse_sqrt_step"], "what the plan does not name stays"
+    assert cnn.search["sgd_nesterov"]["momentum"] == [0.9, 0.99]
+
+
+def test_a_scale_that_is_shorter_than_the_plan_is_kept_to():
+    assert Trials("fig3_first_epochs", scale="smoke", arm="tuning", overrides=IMAGES).epochs == 1
+
+
+def test_a_trial_is_a_run_of_the_plans_length_with_the_settings_that_are_tried(cnn):
+    job = cnn._job("adam", {"lr": 0.03, "schedule": "inverse_sqrt_step"}, 100)
+    assert job.config["optimizer"]["_target_"] == "adam_repro.optimizers.Adam"
+    assert (job.lr, job.config["epochs"], job.config["seed"]) == (0.03, 2, 100)
+    assert job.config["schedule"]["_target_"].endswith("inverse_sqrt_step")
+    assert job.config["dataset"]["train_examples"] == 16, "all there are, where the plan asks for more"
+    assert cnn._job("adam", {"lr": 0.1, "schedule": "constant", "l2": 0.5}, 101).config["l2"] == 0.5
+
+
+def test_settings_that_were_written_compose_to_what_was_chosen(tmp_path):
+    path = tmp_path / "tuned" / "made_up" / "rmsprop.yaml"
+    settings = {"lr": 0.3, "rho": 0.5, "schedule": "inverse_sqrt_step", "l2": 0.25}
+    labels = {"tuned_at": 2, "tuned_on": 2560, "on_grid_edge": True}
+    write_settings(path, curve="rmsprop", settings=settings, labels=labels, why=["Because.", "Of this."])
+    assert path.read_text().splitlines()[:3] == ["# @package _global_", "# Because.", "# Of this."]
+    found = compose("cnn", [f"hydra.searchpath=[file://{tmp_path}]", "tuned=made_up/rmsprop"])
+    assert found.optimizer._target_ == "adam_repro.optimizers.RMSProp"
+    assert (found.optimizer.lr, found.optimizer.rho, found.l2) == (0.3, 0.5, 0.25)
+    assert found.schedule._target_.endswith("inverse_sqrt_step")
+    assert (found.tuned_at, found.tuned_on, found.on_grid_edge) == (2, 2560, True)
+    assert settings["schedule"] == "inverse_sqrt_step", "what was given is left as it was"
+
+
+def test_figures_are_chosen_by_name_and_unknown_ones_refused_with_those_that_exist():
+    assert chosen_figures("fig4,fig1_mnist") == ["fig4", "fig1_mnist"]
+    assert {"fig1_imdb", "fig4"} <= set(chosen_figures("all"))
+    with pytest.raises(UserError, match="FIGURE=fig9 is not known. Give all, or some of fig1_imdb"):
+        chosen_figures("fig4,fig9")
