@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import pickle
 import shutil
@@ -16,13 +17,14 @@ from adam_repro.data import Dataset, shapes
 from adam_repro.data.caching import cached, checksum_of, key_of, state_of
 from adam_repro.data.fetching import obtained, unreachable
 from adam_repro.data.order import generator
-from adam_repro.data.whitening import PREPROCESSING
+from adam_repro.data.whitening import PREPROCESSING, description
 from adam_repro.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PER_CLASS = {"train": 5000, "test": 1000}
 BATCHES = "cifar-10-batches-py"
 SHAPE = (3, 32, 32)
+PNG_HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x20\0\0\0\x20\x08\x02"  # width, height, bits, three colours
 VERSION = 1  # part of the cache's key: raise it with any change of what is made of the images
 REMEDY = "Put the published file in its place, or delete the folder and run `make data`."
 
@@ -33,13 +35,11 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
 
     Read from ``cifar-10-batches-py/`` or from ``cifar10/{train,test}/<class>/*.png``. Either way images are put in the
     order of their class and original file name, and training images are then mixed by one fixed permutation: the first
-    so many of them are of all classes. ``preprocessing``: "whitened" or "standardised" (see ``whitening``).
+    so many of them are of all classes. The checksum is of images and labels in that order and of how they were
+    prepared; it does not tell the sources apart. ``preprocessing``: "whitened" or "standardised" (see ``whitening``).
     ``stand_in`` as in ``fetching.obtained``. UserError names a file or folder that is not as it should be.
     """
-    if preprocessing not in PREPROCESSING:
-        raise UserError(
-            f"dataset.preprocessing={preprocessing} is not allowed: give one of {', '.join(PREPROCESSING)}."
-        )
+    prepared_how = description(preprocessing)
     batches, folders = Path(root) / BATCHES, Path(root) / "cifar10"
     real = obtained(
         "CIFAR-10",
@@ -51,13 +51,19 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
     )
     if not real:
         return shapes.load()
-    folder, read = (batches, read_batches) if batches.is_dir() else (folders, read_folders)
-    key = "images-" + key_of(state_of(folder), version=VERSION)
-    raw = cached(folder, key, lambda: read(folder))
-    checksum = key_of(checksum_of(raw["train_y"], raw["train_x"], raw["test_x"]), preprocessing=preprocessing)
-    prepared = cached(folder, f"{preprocessing}-{checksum}", lambda: _prepared(raw, preprocessing))
+    folder = batches if batches.is_dir() else folders
+    raw = decoded(folder)
+    content = checksum_of(*(raw[name] for name in ("train_x", "train_y", "test_x", "test_y")))
+    checksum = hashlib.sha256(f"{content} {prepared_how}".encode()).hexdigest()
+    prepared = cached(folder, f"{preprocessing}-{checksum[:24]}", lambda: _prepared(raw, preprocessing))
     arrays = (prepared["train_x"], raw["train_y"], prepared["test_x"], raw["test_y"])
     return Dataset("cifar10", "real", checksum, *map(torch.from_numpy, arrays))
+
+
+def decoded(folder: Path) -> dict[str, np.ndarray]:
+    """Images uint8 [n, 3, 32, 32] and labels int64 [n] of both parts, from ``folder`` or the cache of it."""
+    read = read_batches if folder.name == BATCHES else read_folders
+    return cached(folder, "images-" + key_of(state_of(folder), version=VERSION), lambda: read(folder))
 
 
 def _prepared(raw: dict[str, np.ndarray], preprocessing: str) -> dict[str, np.ndarray]:
@@ -66,7 +72,7 @@ def _prepared(raw: dict[str, np.ndarray], preprocessing: str) -> dict[str, np.nd
 
 
 def read_folders(folder: Path) -> dict[str, np.ndarray]:
-    """Images uint8 [n, 3, 32, 32] and labels int64 [n] of both parts, from class folders of PNGs."""
+    """What ``decoded`` gives, from class folders of PNGs."""
     return _in_order(
         {
             part: [
@@ -92,29 +98,32 @@ def _paths(place: Path, expected: int) -> list[Path]:
 
 
 def _image(path: Path) -> np.ndarray:
-    from torchvision.io import decode_png  # takes a second, which nobody who has a cache should wait
+    from torchvision.datasets.folder import pil_loader  # takes a second, which nobody who has a cache should wait
 
+    with path.open("rb") as file:
+        header = file.read(len(PNG_HEADER))
+    if header != PNG_HEADER:  # the loader would make any image one of three colours
+        raise UserError(f"{path} is no PNG of 32 x 32 pixels with 8 bits for each of three colours. {REMEDY}")
     try:
-        image = decode_png(torch.from_numpy(np.fromfile(path, dtype=np.uint8)))
-    except RuntimeError as error:
-        raise UserError(f"{path} is no whole PNG: {str(error).splitlines()[0]}. {REMEDY}") from None
-    if tuple(image.shape) != SHAPE:
-        raise UserError(f"{path} has the shape {list(image.shape)}, not {list(SHAPE)}. {REMEDY}")
-    return image.numpy()
+        return np.asarray(pil_loader(path)).transpose(2, 0, 1)
+    except (OSError, SyntaxError, ValueError) as error:  # all of which the loader raises for broken files
+        raise UserError(f"{path} is no whole PNG: {error}. {REMEDY}") from None
 
 
 def read_batches(folder: Path) -> dict[str, np.ndarray]:
     """The same from torchvision's batch files, whose published md5 is checked before they are unpickled."""
     from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
 
     parts: dict[str, list] = {}
     for part, files in (("train", CIFAR10.train_list), ("test", CIFAR10.test_list)):
         parts[part] = []
         for name, md5 in files:
-            if not check_integrity(str(folder / name), md5):
-                raise UserError(f"{folder / name} is missing or not CIFAR-10's: its md5 should be {md5}. {REMEDY}")
-            batch = pickle.loads((folder / name).read_bytes(), encoding="latin1")
+            if not (folder / name).is_file():
+                raise UserError(f"{folder / name} is missing. {REMEDY}")
+            raw = (folder / name).read_bytes()
+            if (found := hashlib.md5(raw).hexdigest()) != md5:
+                raise UserError(f"{folder / name} is not CIFAR-10's: its md5 is {found}, not {md5}. {REMEDY}")
+            batch = pickle.loads(raw, encoding="latin1")  # runs what it is given: only the bytes just checked
             images = batch["data"].reshape(-1, *SHAPE)
             parts[part] += zip(batch["labels"], batch["filenames"], images, strict=True)
     return _in_order(parts)

@@ -12,13 +12,14 @@ from torch.nn.functional import interpolate
 
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator
-from adam_repro.data.whitening import standardised
+from adam_repro.data.whitening import description, standardised
 
 VERSION = 1  # part of the checksum: raise it with any change of what is below
 TRAIN, TEST = 8_000, 2_000
 SIDE, CLASSES = 32, 10
-CLUTTER, NOISE = 0.9, 0.12
-LEAST_CONTRAST = 0.35
+TURN, SHIFT = math.radians(30), 0.25  # at the most, either way; shift in halves of the side
+CLUTTER, NOISE = 0.3, 0.12
+CONTRAST = 0.4  # between shape and ground, in each colour; half of it at the least
 
 
 @functools.cache
@@ -33,7 +34,8 @@ def load() -> Dataset:
         labels = torch.randperm(size, generator=randomness) % CLASSES
         parts += [drawn(labels, randomness), labels]
     train, test = standardised(parts[0], parts[2])
-    digest = hashlib.sha256(f"{VERSION} {TRAIN} {TEST} {CLUTTER} {NOISE}".encode())
+    parameters = (VERSION, TRAIN, TEST, TURN, SHIFT, CLUTTER, NOISE, CONTRAST, description("standardised"))
+    digest = hashlib.sha256(repr(parameters).encode())
     return Dataset("shapes", "stand-in", digest.hexdigest(), train, parts[1], test, parts[3])
 
 
@@ -44,17 +46,16 @@ def drawn(labels: Tensor, randomness: torch.Generator) -> Tensor:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(n, *shape, generator=randomness) * (high - low) + low
 
-    turn, size = uniform(0, 2 * math.pi, 1, 1), uniform(0.45, 0.85, 1, 1)
-    right, down = uniform(-0.3, 0.3, 1, 1), uniform(-0.3, 0.3, 1, 1)
+    turn, size = uniform(-TURN, TURN, 1, 1), uniform(0.45, 0.85, 1, 1)
+    right, down = uniform(-SHIFT, SHIFT, 1, 1), uniform(-SHIFT, SHIFT, 1, 1)
     line = torch.linspace(-1, 1, SIDE)
     x, y = (line[None, None, :] - right) / size, (line[None, :, None] - down) / size
     x, y = turn.cos() * x + turn.sin() * y, turn.cos() * y - turn.sin() * x
     mask = _membership(labels, x, y)[:, None]
     clutter = interpolate(uniform(-1, 1, 3, 5, 5), size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-    behind = uniform(0.2, 0.8, 3, 1, 1)
-    sign = torch.where(behind < 0.5, 1.0, -1.0)
-    before = behind + sign * uniform(LEAST_CONTRAST / 2, LEAST_CONTRAST, 3, 1, 1)
-    image = torch.where(mask, before, behind) + CLUTTER / 3 * clutter
+    behind = uniform(0.1, 0.5, 3, 1, 1)
+    before = behind + uniform(CONTRAST / 2, CONTRAST, 3, 1, 1)
+    image = torch.where(mask, before, behind) + CLUTTER * clutter
     noisy = image + NOISE * torch.randn(image.shape, generator=randomness)
     return (noisy.clamp(0, 1) * 255).round().byte()
 

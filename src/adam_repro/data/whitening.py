@@ -4,6 +4,7 @@ The paper says "whitened" and no more. What was usual for CIFAR-10 at the time (
 Layers of Features from Tiny Images"; Goodfellow et al. 2013, "Maxout Networks", as in their pylearn2): each image's
 mean is taken away and its norm set to 55, then ZCA, which makes pixels uncorrelated and keeps as near to the image as
 that can be.
+Pixels come in units of 0 to 255; the unit does not matter to either preparation.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SCALE = 55.0
-SMALLEST_NORM = 1e-8
+from adam_repro.errors import UserError
+
+SCALE = 55.0  # pylearn2's names: scale, min_divisor, filter_bias; sqrt_bias is 0 and use_std False
+MIN_DIVISOR = 1e-8
 FILTER_BIAS = 0.1
-CHUNK = 5000
+CHUNK = 5000  # images at a time: bounds what is held beside the data
+VERSION = 1  # part of checksums: raise it with any change of what is below
 
 
 def contrast_normalised(images: Tensor) -> Tensor:
     """Each of ``images`` [n, values] less its mean, with the norm ``SCALE``; an image of one colour becomes zeros."""
     centred = images - images.mean(1, keepdim=True)
-    norm = centred.norm(dim=1, keepdim=True)
-    return centred / torch.where(norm < SMALLEST_NORM, 1.0, norm / SCALE)
+    divisor = centred.norm(dim=1, keepdim=True) / SCALE
+    return centred / torch.where(divisor < MIN_DIVISOR, 1.0, divisor)
 
 
 def zca(train: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,7 +33,7 @@ def zca(train: Tensor) -> tuple[Tensor, Tensor]:
 
     The matrix is U diag(1 / sqrt(lambda + ``FILTER_BIAS``)) U^T for the covariance U diag(lambda) U^T; it is symmetric.
     """
-    mean = train.double().mean(0)
+    mean = torch.stack([part.double().sum(0) for part in train.split(CHUNK)]).sum(0) / len(train)
     covariance = torch.zeros(train.shape[1], train.shape[1], dtype=torch.float64)
     for part in train.split(CHUNK):
         centred = (part - mean).float()
@@ -41,18 +45,34 @@ def zca(train: Tensor) -> tuple[Tensor, Tensor]:
 
 def whitened(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Images uint8 [n, 3, side, side], normalised and whitened by the statistics of ``train``: float32, same shapes."""
-    flat = [contrast_normalised(images.flatten(1).float()) for images in (train, test)]
-    mean, matrix = zca(flat[0])
-    results = [torch.cat([(part - mean) @ matrix for part in images.split(CHUNK)]) for images in flat]
+    results = []
+    for images in (train, test):
+        flat = torch.empty(len(images), images[0].numel())
+        for part, source in zip(flat.split(CHUNK), images.split(CHUNK), strict=True):
+            part.copy_(contrast_normalised(source.flatten(1).float()))
+        results.append(flat)
+    mean, matrix = zca(results[0])
+    for flat in results:
+        for part in flat.split(CHUNK):
+            part.copy_((part - mean) @ matrix)
     return results[0].view(train.shape), results[1].view(test.shape)
 
 
 def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Images uint8 [n, 3, side, side] with channels of mean 0 and standard deviation 1 over all pixels of ``train``."""
-    pixels = train.permute(1, 0, 2, 3).flatten(1)
-    mean = torch.stack([channel.double().mean() for channel in pixels])[:, None, None]
-    std = torch.stack([channel.double().std(correction=0) for channel in pixels])[:, None, None]
-    return ((train - mean) / std).float(), ((test - mean) / std).float()
+    std, mean = zip(*(torch.std_mean(train[:, channel].double(), correction=0) for channel in range(3)), strict=True)
+    centre, spread = (torch.stack(values).float()[:, None, None] for values in (mean, std))
+    return (train.float() - centre).div_(spread), (test.float() - centre).div_(spread)
 
 
 PREPROCESSING = {"whitened": whitened, "standardised": standardised}
+
+
+def description(preprocessing: str) -> str:
+    """What ``preprocessing`` does, for checksums; UserError for another than there are."""
+    if preprocessing not in PREPROCESSING:
+        raise UserError(
+            f"dataset.preprocessing={preprocessing} is not allowed: give one of {', '.join(PREPROCESSING)}."
+        )
+    parameters = {"scale": SCALE, "min_divisor": MIN_DIVISOR, "filter_bias": FILTER_BIAS}
+    return f"{preprocessing} {VERSION} {parameters if preprocessing == 'whitened' else {}}"
