@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
@@ -68,6 +68,35 @@ def bag_of_words(folder: Path, batch: int) -> DataLoader:
     """Mixed minibatches of reviews as rows of ones and zeros, every zero in memory."""
     rows, labels = torch.load(folder / "theirs.pt", weights_only=False)
     return DataLoader(TensorDataset(rows.to_dense(), labels.float()), batch_size=batch, shuffle=True)
+
+
+def softmax_regression() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+
+
+def logistic_regression() -> nn.Module:
+    return nn.Sequential(nn.Dropout(0.5), nn.Linear(10_000, 1))
+
+
+def mlp() -> nn.Module:
+    hidden = [nn.Linear(784, 1000), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.2), *hidden, nn.Linear(1000, 10))
+
+
+def cnn() -> nn.Module:
+    stages: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise((3, 64, 64, 128)):
+        stages += [nn.Conv2d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, ceil_mode=True)]
+    head = [nn.Flatten(), nn.Linear(128 * 4 * 4, 1000), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1000, 10)]
+    return nn.Sequential(nn.Dropout(0.2), *stages, *head)
+
+
+def loss_of_class(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return cross_entropy(model(x), y)
+
+
+def loss_of_review(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(model(x).squeeze(1), y)
 
 
 class VAE(nn.Module):

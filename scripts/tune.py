@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from adam_repro.analysis.gather import final_costs
+from adam_repro.analysis.gather import FINAL_EPOCHS, final_costs
 from adam_repro.protocol import TUNING_SEEDS, Grid, check_budgets, check_seeds, choose, extension
 from adam_repro.search import Trials, command, table, write_settings
 
@@ -40,13 +40,13 @@ def tune(trials: Trials) -> None:
         extended[side] += 1
         print(f"An optimum lies on the {'upper' if side > 0 else 'lower'} edge: every grid is extended there.")
     table(trials.folder / "tuning.csv", rows)
-    budget = check_budgets(grids)
+    budget, last = check_budgets(grids), min(FINAL_EPOCHS, trials.epochs)
     examples = f" of {trials.plan.train_examples:,} examples" if trials.plan.train_examples else ""
     for curve, place in best.items():
         settings, edge = tried[curve][place], grids[curve].side(best_lr[curve]) != 0
         mean = sum(costs[curve][place]) / len(seeds)
         why = [
-            f"Chosen by the protocol: lowest training cost, {mean:.4f} (mean of the last 5 epochs and of the seeds "
+            f"Chosen by the protocol: lowest training cost, {mean:.4f} (mean of the last {last} epochs; tuning seeds "
             f"{', '.join(map(str, seeds))}),",
             f"of {budget} trials at {trials.epochs} epochs{examples}. The trials: "
             f"results/reference/{trials.folder.name}/tuning.csv",

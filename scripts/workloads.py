@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import peers
 import torch
-from peers import HAS_JAX, JAX, LR, VAE, bag_of_words, images, jax_vmap, loss_of_vae, typical_loop
+from peers import HAS_JAX, JAX, LR, bag_of_words, images, jax_vmap, typical_loop
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -63,33 +63,12 @@ class Workload:
     dense: bool = True  # whether most of its work is in matrix products
 
 
-def typical_mlp() -> nn.Module:
-    hidden = [nn.Linear(784, 1000), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1000, 1000), nn.ReLU(), nn.Dropout(0.5)]
-    return nn.Sequential(nn.Flatten(), nn.Dropout(0.2), *hidden, nn.Linear(1000, 10))
-
-
-def typical_cnn() -> nn.Module:
-    stages: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise((3, 64, 64, 128)):
-        stages += [nn.Conv2d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2, ceil_mode=True)]
-    head = [nn.Flatten(), nn.Linear(128 * 4 * 4, 1000), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1000, 10)]
-    return nn.Sequential(nn.Dropout(0.2), *stages, *head)
-
-
-def loss_of_class(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return cross_entropy(model(x), y)
-
-
-def loss_of_review(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return binary_cross_entropy_with_logits(model(x).squeeze(1), y)
-
-
 digits = functools.partial(images, mean=(0.1307,), std=(0.3081,))  # as in PyTorch's own example
 WORKLOADS = {
     "logistic_mnist": Workload(
         data="mnist",
-        typical=lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
-        loss=loss_of_class,
+        typical=peers.softmax_regression,
+        loss=peers.loss_of_class,
         loader=digits,
         model=lambda: models.SoftmaxRegression(784, 10),
         l2=1e-4,
@@ -99,8 +78,8 @@ WORKLOADS = {
     ),
     "logistic_imdb": Workload(
         data="imdb",
-        typical=lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(10_000, 1)),
-        loss=loss_of_review,
+        typical=peers.logistic_regression,
+        loss=peers.loss_of_review,
         loader=bag_of_words,
         model=lambda: models.LogisticRegression(10_000, input_dropout=0.5),
         l2=1e-4,
@@ -111,19 +90,24 @@ WORKLOADS = {
     ),
     "mlp": Workload(
         data="mnist",
-        typical=typical_mlp,
-        loss=loss_of_class,
+        typical=peers.mlp,
+        loss=peers.loss_of_class,
         loader=digits,
         model=lambda: models.MLP(784, [1000, 1000], 10, input_dropout=0.2, hidden_dropout=0.5),
         seconds=0.5,
     ),
     "vae": Workload(
-        data="mnist", typical=VAE, loss=loss_of_vae, loader=images, model=lambda: models.VAE(784, 500, 50), batch=100
+        data="mnist",
+        typical=peers.VAE,
+        loss=peers.loss_of_vae,
+        loader=images,
+        model=lambda: models.VAE(784, 500, 50),
+        batch=100,
     ),
     "cnn": Workload(
         data="random images",
-        typical=typical_cnn,
-        loss=loss_of_class,
+        typical=peers.cnn,
+        loss=peers.loss_of_class,
         loader=functools.partial(images, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         model=lambda: models.CNN(3, 10, input_dropout=0.2, hidden_dropout=0.5),
         rounds=7,

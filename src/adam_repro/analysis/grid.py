@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pandas as pd
 
@@ -29,9 +30,22 @@ def cells(data: FigureData) -> pd.DataFrame:
     return runs[[*KEYS, "seed", "form", "train_cost", "test_loss"]].reset_index(drop=True)
 
 
-def pairs(data: FigureData, first: str, second: str) -> pd.DataFrame:
-    """Runs of two forms side by side, by ``KEYS`` and seed: columns ``first``, ``second``; NaN: diverged."""
+def last_milestone(data: FigureData) -> pd.DataFrame:
+    """The cells after the most passes that were run."""
     grid = cells(data)
-    table = grid[grid["form"].isin((first, second))].pivot(index=[*KEYS, "seed"], columns="form", values="train_cost")
-    both = grid.groupby([*KEYS, "seed"])["form"].agg(set).map({first, second}.issubset)
-    return table.reindex(columns=[first, second])[both.reindex(table.index)]
+    return grid[grid["epochs"] == grid["epochs"].max()]
+
+
+def gaps(data: FigureData, first: str, second: str) -> pd.Series:
+    """Cost of ``first`` less that of ``second`` after the most passes, by beta1, beta2, lr and seed, where both ran.
+
+    A run that diverged is worse than any cost: the gap is infinite, and NaN where both diverged.
+    """
+    grid = last_milestone(data)
+    index = [*KEYS[1:], "seed"]
+    a, b = (grid[grid["form"] == form].set_index(index)["train_cost"] for form in (first, second))
+    a, b = a.align(b, join="inner")
+    gap = a - b
+    gap[a.isna() & b.notna()] = math.inf
+    gap[b.isna() & a.notna()] = -math.inf
+    return gap

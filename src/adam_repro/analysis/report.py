@@ -132,7 +132,7 @@ def speed(bench: dict[str, Any]) -> dict[str, Any]:
         "rows": rows,
         "peaks": _span(bench["gemm_peak_gflops"].values(), "{:.0f}"),
         "overheads": _span((row["ratio_to_bare"] for row in runs), "{:.2f}"),
-        "evaluations": _span((row["evaluation_share"] for row in runs), "{:.0%}"),
+        "evaluations": _span((100 * row["evaluation_share"] for row in runs), "{:.0f} %"),
     }
 
 

@@ -66,9 +66,10 @@ class NotRun:
 
 @dataclass(frozen=True)
 class Finding:
-    """What arithmetic decides: ``effect`` is the measured quantity, ``low`` and ``high`` its range over n cases."""
+    """What arithmetic or a rule of its own decides: ``effect`` is the measured quantity, ``low`` and ``high`` its range
+    over n cases. ``holds`` is None where the rule leaves it open."""
 
-    holds: bool
+    holds: bool | None
     effect: float
     low: float
     high: float
@@ -128,7 +129,8 @@ def _row(claim: Claim, found: Examination, level: float | None, provenance: dict
     matched = "" if isinstance(found, Finding | NotRun) else found.matched
     match found:
         case Finding(holds, effect, low, high, n, note):
-            verdict, numbers = "supported" if holds else "contradicted", (effect, low, high, n)
+            decided = "supported" if holds else "contradicted"
+            verdict, numbers = "inconclusive" if holds is None else decided, (effect, low, high, n)
         case NotRun(note):
             verdict, numbers = "inconclusive", (math.nan, math.nan, math.nan, 0)
         case Within(d, low, high, ratios, note):

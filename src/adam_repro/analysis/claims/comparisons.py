@@ -12,20 +12,50 @@ from adam_repro.analysis.curves import FigureData, paper_curves
 from adam_repro.analysis.statistics import paired_differences
 
 LAST_POINTS = 5
+PASSES = {
+    "fig1_mnist": 46,
+    "fig1_imdb": 176,
+    "fig1_imdb_no_dropout": 176,
+    "fig2_dropout": 201,
+    "fig2_deterministic": 26,
+    "fig3_first_epochs": 4,
+    "fig3_full": 49,
+    "fig4": 100,
+}
+EXAMPLES = {"mnist": 60_000, "imdb": 25_000, "cifar10": 50_000}
 
 
 def missing(data: FigureData, *curves: str, epochs: int | None = None, arm: str = "tuned") -> NotRun | None:
     """What keeps a claim about these ``curves``, after so many ``epochs`` at least, from being examined."""
     there = set(data.arm(arm)["curve"])
     lacking = [curve for curve in curves if curve not in there]
-    figure = data.provenance["figure"]
     if lacking:
-        return NotRun(f"not run: {', '.join(lacking)} ({arm}); make reproduce SCALE=paper FIGURE={figure}")
+        return not_run(data, f"not run: {', '.join(lacking)} ({arm})")
     if epochs is not None and data.provenance["epochs"] < epochs:
-        return NotRun(
-            f"not reached: {data.provenance['epochs']} of {epochs} passes; make reproduce SCALE=paper FIGURE={figure}"
-        )
+        return not_run(data, f"not reached: {data.provenance['epochs']} of {epochs} passes")
     return None
+
+
+def not_run(data: FigureData, what: str) -> NotRun:
+    """``what`` is missing, and the command that makes it."""
+    return NotRun(f"{what}; make reproduce SCALE=paper FIGURE={data.provenance['figure']}")
+
+
+def reduced(data: FigureData) -> str:
+    """How a run falls short of the paper's length or of the whole data set; empty where it does not."""
+    facts = data.provenance
+    passes, examples = PASSES.get(facts["figure"], 0), EXAMPLES.get(facts["dataset"]["name"], 0)
+    short = []
+    if facts["epochs"] < passes:
+        short.append(f"{facts['epochs']} of {passes} passes")
+    if facts["dataset"]["train_examples"] < examples:
+        short.append(f"{facts['dataset']['train_examples']:,} of {examples:,} examples")
+    return f"reduced: {', '.join(short)}" if short else ""
+
+
+def joined(*notes: str) -> str:
+    """The notes that say something, as one."""
+    return "; ".join(filter(None, notes))
 
 
 def finals(data: FigureData, arm: str, curve: str, *, last: int = LAST_POINTS) -> pd.Series:
@@ -42,6 +72,14 @@ def finals(data: FigureData, arm: str, curve: str, *, last: int = LAST_POINTS) -
 def differences(data: FigureData, a: str, b: str, *, arm: str = "tuned", last: int = LAST_POINTS) -> np.ndarray:
     """ln(a / b) of the final training costs, [seeds]."""
     return paired_differences(finals(data, arm, a, last=last), finals(data, arm, b, last=last))
+
+
+def costs_at(data: FigureData, curve: str, epoch: int, *, arm: str = "tuned") -> pd.Series:
+    """Training cost of pass ``epoch`` by seed; missing for a run that had diverged by then."""
+    chosen, runs = data.arm(arm), data.curves
+    seeds = chosen[chosen["curve"] == curve]["seed"]
+    rows = runs[(runs["arm"] == arm) & (runs["curve"] == curve) & (runs["epoch"] == epoch)]
+    return rows.set_index("seed")["train_cost"].reindex(seeds)
 
 
 def printed_final(panel: str, curve: str, *, last: int = LAST_POINTS, until: int = 10**6) -> float:
@@ -78,7 +116,7 @@ def mean_of(data: FigureData, column: str, curve: str) -> float:
     return float(chosen[chosen["curve"] == curve][column].mean())
 
 
-def context(data: FigureData, a: str | None = None, b: str | None = None, *, epochs: int | None = None) -> str:
+def context(data: FigureData, a: str | None = None, b: str | None = None) -> str:
     """What else a reader should know: the default arm, the horizon of the tuning, optima on an edge, a shorter run."""
     notes = []
     if a and b:
@@ -91,6 +129,4 @@ def context(data: FigureData, a: str | None = None, b: str | None = None, *, epo
         notes.append(f"tuned at {facts['tuned_at']} epochs{fewer}")
     if facts["edges"]:
         notes.append(f"on the edge of its grid: {', '.join(facts['edges'])}")
-    if epochs is not None and facts["epochs"] < epochs:
-        notes.append(f"reduced: {facts['epochs']} of {epochs} passes")
-    return "; ".join(notes)
+    return joined(*notes, reduced(data))

@@ -16,35 +16,40 @@ from adam_repro.analysis.figures.panels import caption, sensitivity, stamp_if_st
 @figure("fig1_mnist")
 def fig1_mnist(data: FigureData) -> Figure:
     """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
-    return _regression(
-        data, "Figure 1, left: logistic regression on MNIST", panel="1L", xlim=(-0.7, 45.7), ylim=(0.2, 0.7)
-    )
+    title = "Figure 1, left: logistic regression on MNIST"
+    return _regression(data, title, panel="1L", matched=True, xlim=(-0.7, 45.7), ylim=(0.2, 0.7))
 
 
 @figure("fig1_imdb")
 def fig1_imdb(data: FigureData) -> Figure:
     """Figure 1, right: the same for IMDB with dropout."""
     title = "Figure 1, right: logistic regression on IMDB with 50 % dropout"
-    return _regression(data, title, panel="1R", xlim=(-2, 177), ylim=(0.2, 0.5))
+    return _regression(data, title, panel="1R", matched=False, xlim=(-2, 177), ylim=(0.2, 0.5))
 
 
 @figure("fig1_imdb_no_dropout")
 def fig1_imdb_no_dropout(data: FigureData) -> Figure:
     """IMDB without dropout, of which the paper speaks and shows nothing."""
     title = "IMDB without dropout, which the paper does not show"
-    return _regression(data, title, panel=None, xlim=(-2, 177), ylim=(0.05, 0.5))
+    return _regression(data, title, panel=None, matched=False, xlim=(-2, 177), ylim=(0.05, 0.5))
 
 
 def _regression(
-    data: FigureData, title: str, *, panel: str | None, xlim: tuple[float, float], ylim: tuple[float, float]
+    data: FigureData,
+    title: str,
+    *,
+    panel: str | None,
+    matched: bool,
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
 ) -> Figure:
     drawn = Figure(figsize=(9, 9.2), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
-    middle = ["matched", "default"] if panel else ["default", "default"]
+    middle = ["matched", "default"] if matched else ["default", "default"]
     layout: list[Any] = [["tuned", "tuned"], middle, ["grid", "grid"]]
     panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
     training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim)
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
-    if panel:
+    if matched:
         training_cost(
             panels["matched"], data, arm="matched", panel=panel, xlim=xlim, ylim=ylim, small=True, legend_top=0.5
         )
