@@ -66,7 +66,8 @@ class Trials:
         if self.plan.epochs is not None:
             self.overrides.append(f"epochs={self.plan.epochs}")
         if self.plan.train_examples is not None:
-            self.overrides.append(f"train_examples={self.plan.train_examples}")
+            fewer = self.plan.train_examples
+            self.overrides += [f"train_examples={fewer}", f"scale.max_test={fewer}"]  # no trial is chosen by tests
         base = compose(self.experiment, self.overrides)
         self.curves: list[str] = list(base.figure.curves)
         self.panel: str | None = base.figure.panel

@@ -104,8 +104,9 @@ def correction_never_hurts(data: FigureData) -> Finding | NotRun:
     where = f", largest at {_named(largest)}" if largest else ""
     lost = [sum(bool((gap == side).any()) for gap in found.values()) for side in (np.inf, -np.inf)]
     note = joined(
-        f"nats by which correction is worse{where}; significantly so in {len(hurt)} of {len(p)} settings (Holm), in "
-        f"{safe} surely by no more than {SAME:g}; some seeds diverged with it alone in {lost[0]}, without it in {lost[1]}",
+        f"nats by which correction is worse{where}; significantly so in {len(hurt)} of {len(p)} settings (Holm)",
+        f"surely by no more than {SAME:g} in {safe}",
+        f"some seeds diverged with correction alone in {lost[0]}, without it alone in {lost[1]}",
         _how(data),
     )
     ordered = sorted(means.values()) or [math.nan]
@@ -165,12 +166,12 @@ def a_schedule_does_the_same(data: FigureData) -> Within | NotRun:
     gap = gaps(data, "control", "uncorrected").dropna()
     if gap.empty:
         return not_run(data, "not run: the control, or what it is compared with")
-    finite = gap[np.isfinite(gap)]
-    d = finite.groupby(level="seed").mean().to_numpy()
-    single = finite.groupby(level=SETTING).mean().abs().max() if len(finite) else math.nan
+    alone = ~np.isfinite(gap)
+    d = gap.abs().where(alone, gap).groupby(level="seed").mean().to_numpy()  # infinite where one of two diverged alone
+    single = gap[~alone].groupby(level=SETTING).mean().abs().max()
     note = joined(
-        f"nats, mean over settings; single settings, mean over seeds, up to {single:.2g}; one of the two alone diverged "
-        f"in {len(gap) - len(finite)} of {len(gap)} runs, left out",
+        f"nats, mean over settings; of single settings up to {single:.2g} (mean over seeds)",
+        f"one of the two alone diverged in {alone.sum()} of {len(gap)} pairs of runs" if alone.any() else "",
         _how(data),
     )
     return Within(d, -SAME, SAME, ratios=False, note=note)

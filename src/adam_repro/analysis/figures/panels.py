@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from adam_repro.analysis.curves import FigureData, paper_curves, summary
 from adam_repro.analysis.figures import style_of
@@ -41,11 +42,11 @@ def training_cost(
     ylim: tuple[float, float],
     small: bool = False,
     log: bool = False,
-    legend_top: float | None = None,
+    legend: dict[str, Any] | None = None,
 ) -> None:
     """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``.
 
-    ``legend_top`` is where the printed curves leave room for the legend; without them it goes where it fits.
+    ``legend`` says where there is room for it; without, it goes where it fits.
     """
     curves = summary(data.curves, "train_cost", arm=arm)
     if log:
@@ -75,15 +76,25 @@ def training_cost(
     axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
     axes.set_ylabel("training cost, nats")
     if axes.get_legend_handles_labels()[0]:
-        place: dict[str, Any] = {"loc": "best"}
-        if printed is not None and legend_top is not None:
-            place = {"loc": "upper right", "bbox_to_anchor": (1, legend_top)}
+        place = legend or {"loc": "best"}
         axes.legend(**place, handlelength=3.2, fontsize=7.5 if small else None, labelspacing=0.3)
 
 
+def below(axes: Axes) -> dict[str, Any]:
+    """A legend's place under the axis label, for a small panel that its curves fill."""
+    assert axes.figure is not None
+    points = ScaledTranslation(0, -32 / 72, axes.figure.dpi_scale_trans)
+    return {
+        "loc": "upper left",
+        "bbox_to_anchor": (0, 0),
+        "bbox_transform": axes.transAxes + points,
+        "borderaxespad": 0,
+    }
+
+
 def other_column(axes: Axes, data: FigureData, column: str, *, label: str, arm: str = "tuned") -> None:
-    """Mean over seeds of another column of the curves, over the passes."""
-    measured = data.curves.dropna(subset=[column])
+    """Mean over seeds of another column of the curves, from the first pass on."""
+    measured = data.curves[data.curves["epoch"] > 0].dropna(subset=[column])
     means = summary(measured, column, arm=arm)
     for name, rows in means.groupby("curve", sort=False):
         style = style_of(str(name))
@@ -125,8 +136,17 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
     axes.legend(loc="upper center", ncols=4, handlelength=3.2)
 
 
-def caption(drawn: Figure, data: FigureData, title: str, *, arm: str = "tuned") -> None:
-    """What the figure shows and where it comes from, below it."""
+def caption(
+    drawn: Figure,
+    data: FigureData,
+    title: str,
+    *,
+    arm: str = "tuned",
+    panel: str | None,
+    cost: str = "",
+    more: str = "",
+) -> None:
+    """What the figure shows and where it comes from, below it. ``panel``: whose printed curves it lies over."""
     facts = data.provenance
     seeds = len(data.arm(arm)["seed"].unique())
     stand_in = STAND_INS.get(facts["dataset"]["name"], "made up")
@@ -139,9 +159,14 @@ def caption(drawn: Figure, data: FigureData, title: str, *, arm: str = "tuned") 
     if facts["tuned_at"] not in (facts["epochs"], None):
         fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
         text += f" Tuned at {facts['tuned_at']} passes{fewer}."
-    if facts["provenance"] == "real":
+    if facts["edges"]:
+        text += f" On the edge of its grid: {', '.join(facts['edges'])}."
+    if facts["provenance"] == "real" and panel is not None:
         text += " Faint: the paper's printed curves, digitised."
-    text += " * not in the paper's panel. Training cost: mean over a pass of the minibatch costs, without the penalty."
+    if panel is not None and set(data.arm(arm)["curve"]) - set(paper_curves(panel)["curve"]):
+        text += " * not in the paper's panel."
+    text += f" Training cost: {cost or 'mean over a pass of the minibatch costs, without the penalty'}."
+    text += f" {more}." if more else ""
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
 
 
@@ -183,8 +208,11 @@ def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
         parts.append(f"L2 {setting['l2']:g}")
     lost = int((runs["status"] == "diverged").sum())
     parts.append(f"n = {len(runs)}" + (f", {lost} diverged" if lost else ""))
-    final = "" if lost or short else f": {runs['train_cost'].mean():.4f}"
-    return ", ".join(parts) + final
+    return ", ".join(parts) + ("" if lost or short else f": {_cost(runs['train_cost'].mean())}")
+
+
+def _cost(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.1 else f"{value:.3g}"
 
 
 def _limits(curves: pd.DataFrame, wanted: tuple[float, float], *, log: bool) -> tuple[float, float]:

@@ -50,14 +50,16 @@ def _regression(
     training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim)
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
     if matched:
+        between: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 0.5)}  # the printed curves
+        legend = between if data.provenance["provenance"] == "real" else None
         training_cost(
-            panels["matched"], data, arm="matched", panel=panel, xlim=xlim, ylim=ylim, small=True, legend_top=0.5
+            panels["matched"], data, arm="matched", panel=panel, xlim=xlim, ylim=ylim, small=True, legend=legend
         )
         panels["matched"].set_title("Matched to the printed curves")
     training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True)
     panels["default"].set_title("Default settings")
     sensitivity(panels["grid"], data)
     panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
-    caption(drawn, data, title)
+    caption(drawn, data, title, panel=panel)
     stamp_if_stand_in(data, panels.values())
     return drawn

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import matplotlib.ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.figures import STYLES, figure
-from adam_repro.analysis.figures.panels import caption, other_column, stamp_if_stand_in, training_cost
+from adam_repro.analysis.figures import figure
+from adam_repro.analysis.figures.panels import below, caption, other_column, stamp_if_stand_in, training_cost
 
-LAYERS: dict[str, dict[str, Any]] = dict(
-    zip(("conv1", "conv2", "conv3", "hidden", "output"), STYLES.values(), strict=False)
-)
+LAYERS: dict[str, dict[str, Any]] = {  # in none of the optimizers' colours
+    "conv1": {"color": "#440154", "linestyle": "-", "marker": "<"},
+    "conv2": {"color": "#3b6fa0", "linestyle": (0, (6, 2)), "marker": ">"},
+    "conv3": {"color": "#2aa198", "linestyle": (0, (1, 1.2)), "marker": "d"},
+    "hidden": {"color": "#a05a2c", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "H"},
+    "output": {"color": "#909090", "linestyle": (0, (3, 1, 1, 1, 1, 1)), "marker": "8"},
+}
 
 
 @figure("fig3_first_epochs")
@@ -28,31 +34,48 @@ def fig3_first_epochs(data: FigureData) -> Figure:
 def fig3_full(data: FigureData) -> Figure:
     """Figure 3, right: all 49 passes, and Adam without its first moment."""
     title = "Figure 3, right: convolutional network on CIFAR-10"
-    return _network(data, title, xlim=(-0.7, 48.7), ylim=(1e-4, 10), log=True)
+    return _network(data, title, xlim=(-0.7, 48.7), ylim=(1e-4, 300), log=True)
 
 
 def _network(
     data: FigureData, title: str, *, xlim: tuple[float, float], ylim: tuple[float, float], log: bool
 ) -> Figure:
-    drawn = Figure(figsize=(9, 9.6), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
-    below: list[Any] = ["default", "accuracy"]
-    last: list[Any] = ["ablation", "inside"] if len(data.arm("ablation")) else ["inside", "inside"]
-    rows = [["tuned", "tuned"], below, last] if data.diagnostics is not None else [["tuned", "tuned"], below]
-    panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.5, 1, 0.9][: len(rows)])
-    training_cost(panels["tuned"], data, arm="tuned", panel="3", xlim=xlim, ylim=ylim, log=log)
+    rows: list[list[Any]] = [["tuned", "tuned"], ["default", "accuracy"]]
+    extra = [name for name, there in (("ablation", len(data.arm("ablation"))), ("inside", data.diagnostics is not None))
+             if there]  # fmt: skip
+    if extra:
+        rows.append([extra[0], extra[-1]])
+    height = 8.3 + 3 * (len(rows) - 2)
+    rect = (0, 0.8 / height, 1, 1 - 0.8 / height)
+    drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
+    panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, 1, 0.9][: len(rows)])
+    training_cost(panels["tuned"], data, arm="tuned", panel="3", xlim=xlim, ylim=ylim, log=log,
+                  legend={"loc": "upper right", "ncols": 2 if log else 1})  # fmt: skip
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
-    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=log)
+    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=log,
+                  legend=below(panels["default"]))  # fmt: skip
     panels["default"].set_title("Default settings")
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
-    panels["accuracy"].set_title("Test accuracy of the tuned settings")
+    panels["accuracy"].set_title("Test accuracy, tuned (not in the paper)")
     if "ablation" in panels:
-        training_cost(panels["ablation"], data, arm="ablation", panel=None, xlim=xlim, ylim=ylim, small=True, log=log)
+        training_cost(panels["ablation"], _beside_tuned_adam(data), arm="ablation", panel=None, xlim=xlim, ylim=ylim,
+                      small=True, log=log)  # fmt: skip
         panels["ablation"].set_title("Adam without its first moment")
     if "inside" in panels:
         small_roots(panels["inside"], data)
-    caption(drawn, data, title)
+    caption(drawn, data, title, panel="3", more="Hollow markers: with dropout; printed curves in our colours")
     stamp_if_stand_in(data, panels.values())
     return drawn
+
+
+def _beside_tuned_adam(data: FigureData) -> FigureData:
+    """The same with tuned Adam in the ablation's arm, for comparison."""
+
+    def joined(frame: Any) -> Any:
+        chosen = (frame["arm"] == "ablation") | ((frame["arm"] == "tuned") & (frame["curve"] == "Adam"))
+        return frame[chosen].assign(arm="ablation")
+
+    return dataclasses.replace(data, curves=joined(data.curves), finals=joined(data.finals))
 
 
 def small_roots(axes: Axes, data: FigureData) -> None:
@@ -61,10 +84,14 @@ def small_roots(axes: Axes, data: FigureData) -> None:
     chosen = data.diagnostics.query("arm == 'tuned' and curve == 'Adam'")
     for layer, rows in chosen.groupby("layer", sort=False):
         means = rows.groupby("epoch")["below_eps"].mean()
-        axes.plot(means.index, means, label=str(layer), markersize=4, **LAYERS.get(str(layer), {}))
-    axes.set_ylim(-0.02, 1.02)
+        axes.plot(
+            means.index, means, label=str(layer), markersize=4, markevery=(0.0, 0.16), **LAYERS.get(str(layer), {})
+        )
+    axes.set_ylim(-0.02, 1.38)  # room for the legend
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("passes")
     axes.set_ylabel("share with √v̂ < ε")
-    axes.set_title("Does v̂ vanish? (section 6.3), Adam without dropout")
+    axes.set_title("Does v̂ vanish? Tuned Adam (section 6.3)")
     if len(chosen):
-        axes.legend(ncols=3, loc="upper right")
+        axes.legend(ncols=3, loc="upper right", handlelength=3.2)
