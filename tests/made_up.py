@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from adam_repro.analysis.curves import CURVE_COLUMNS, FINAL_COLUMNS
+from adam_repro.analysis.curves import CURVE_COLUMNS, DIAGNOSTIC_COLUMNS, FINAL_COLUMNS
 
 PROVENANCE = {
     "figure": "fig1_mnist",
@@ -65,4 +66,64 @@ def write_figure(
     pd.DataFrame(ends, columns=FINAL_COLUMNS).to_csv(folder / "finals.csv", index=False)
     pd.DataFrame(curves, columns=CURVE_COLUMNS).to_csv(folder / "curves.csv", index=False)
     (folder / "provenance.json").write_text(json.dumps({**PROVENANCE, "epochs": epochs, **provenance}))
+    return folder
+
+
+def write_passes(folder: Path, costs: dict[str, list[float]], **provenance) -> Path:
+    """Tuned runs of five seeds with the given training cost in each pass, of as many passes as there are costs."""
+    ends = {("tuned", curve): path[-1] for curve, path in costs.items()}
+    write_figure(folder, ends, epochs=len(next(iter(costs.values()))), **provenance)
+    curves = pd.read_csv(folder / "curves.csv")
+    for place in curves.index[curves["epoch"] > 0]:
+        curve, seed, epoch = curves.loc[place, ["curve", "seed", "epoch"]]
+        curves.loc[place, "train_cost"] = costs[curve][epoch - 1] * (1 + NOISE[(seed + epoch + len(curve)) % 5])
+    curves.to_csv(folder / "curves.csv", index=False)
+    return folder
+
+
+def write_diagnostics(folder: Path, shares: dict[str, list[float]], *, seeds: int = 5) -> Path:
+    """For tuned Adam, the share of each layer's coordinates with sqrt(v_hat) < eps, by pass."""
+    rows = [
+        ["tuned", "Adam", seed, epoch, layer, share, 1e-6, 0.1, 0.9, 2.0, 0.2]
+        for layer, path in shares.items()
+        for epoch, share in enumerate(path, start=1)
+        for seed in range(seeds)
+    ]
+    pd.DataFrame(rows, columns=DIAGNOSTIC_COLUMNS).to_csv(folder / "diagnostics.csv", index=False)
+    return folder
+
+
+ALPHAS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+FORMS = {"corrected": ("grid", True), "uncorrected": ("grid", False), "control": ("control", True)}
+
+
+def write_vae_grid(
+    folder: Path,
+    cost: Callable[[str, float, float, float, int], float],
+    *,
+    milestones: tuple[int, ...] = (10, 100),
+    seeds: int = 5,
+    alphas: tuple[float, ...] = ALPHAS,
+    forms: tuple[str, ...] = tuple(FORMS),
+    beta2s: tuple[float, ...] = (0.99, 0.999, 0.9999),
+    **provenance,
+) -> Path:
+    """Figure 4's runs: ``cost`` of (form, beta1, beta2, alpha, seed), NaN for a run that diverged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ends = []
+    for form in forms:
+        arm, corrected = FORMS[form]
+        schedule = "missing_correction" if form == "control" else "constant"
+        cells = [(b1, b2, lr, s) for b1 in (0.0, 0.9) for b2 in beta2s for lr in alphas for s in range(seeds)]
+        for beta1, beta2, lr, seed in cells:
+            value = cost(form, beta1, beta2, lr, seed)
+            hyper = json.dumps({"beta1": beta1, "beta2": beta2, "eps": 1e-8, "bias_correction": corrected})
+            status = ["diverged", 7] if math.isnan(value) else ["finished", 0]
+            for milestone in milestones:
+                costs = [value, value, value + 1, math.nan]
+                ends.append([arm, "Adam", lr, schedule, hyper, 0.0, seed, *status, milestone, *costs, "record"])
+    pd.DataFrame(ends, columns=FINAL_COLUMNS).to_csv(folder / "finals.csv", index=False)
+    pd.DataFrame(columns=CURVE_COLUMNS).to_csv(folder / "curves.csv", index=False)
+    facts = {**PROVENANCE, "figure": "fig4", "epochs": max(milestones), "l2": 0.0, "tuned_at": None, **provenance}
+    (folder / "provenance.json").write_text(json.dumps(facts))
     return folder

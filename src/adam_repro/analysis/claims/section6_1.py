@@ -142,8 +142,12 @@ def _as_fast(data: FigureData, target: float) -> Better | NotRun:
     d = paired_differences(*(passes[reached].replace(math.inf, np.nan) for passes in (adam, adagrad)))
     printed = [points[points["training_cost"] <= target]["epoch"].min() for points in _printed(("Adam", "AdaGrad"))]
     times = " and ".join(f"{name} {time_to_target(data, name, target)}" for name in ("Adam", "AdaGrad"))
-    neither = f"neither reached it with {(~reached).sum()} seeds, left out" if not reached.all() else ""
-    note = joined(f"the paper's x at {target}, median over seeds: {times}", neither, context(data))
+    note = joined(
+        "" if np.isfinite(d).all() else "here a run that misses the target counts as diverged",
+        "" if reached.all() else f"seeds with which neither reaches it, left out: {(~reached).sum()}",
+        f"the paper's x at {target}, median over seeds: {times}",
+        context(data),
+    )
     return Better(d, f"printed x: {printed[0]:g} and {printed[1]:g}", note)
 
 

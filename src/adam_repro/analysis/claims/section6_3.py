@@ -45,7 +45,8 @@ def adam_and_adagrad_are_fastest_early(data: FigureData) -> Better | NotRun:
     for epoch in range(1, EARLY + 1):
         costs = {name: costs_at(data, name, epoch) for name in (*FASTEST, SLOWEST)}
         slower = pd.concat([costs[name] for name in FASTEST], axis=1, join="inner").max(axis=1, skipna=False)
-        by_pass[epoch] = paired_differences(slower, costs[SLOWEST])
+        lost = slower.isna() & costs[SLOWEST].reindex(slower.index).isna()  # both diverged: neither is ahead
+        by_pass[epoch] = paired_differences(slower[~lost], costs[SLOWEST])
     worst = max(by_pass, key=lambda epoch: _middle(by_pass[epoch]))
     ratios = ", ".join(f"{math.exp(_middle(d)):.3f}" for d in by_pass.values())
     note = f"in pass {worst}, the slower of the two over {SLOWEST}; by pass {ratios}; fastest first: {_order(data)}"

@@ -70,8 +70,9 @@ def training_cost(
     if not len(names):
         missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
         axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
-    axes.set_xlim(*((-0.7, last + 0.7) if last < xlim[1] - 1 else xlim))
-    axes.set_ylim(*_limits(curves, ylim, log=log))
+    short = last < xlim[1] - 1
+    axes.set_xlim(*((-0.7, last + 0.7) if short else xlim))
+    axes.set_ylim(*_limits(curves, ylim, log=log, short=short))
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
     axes.set_ylabel("training cost, nats")
@@ -104,7 +105,7 @@ def other_column(axes: Axes, data: FigureData, column: str, *, label: str, arm: 
     axes.set_ylabel(label)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     if len(means):
-        axes.legend(fontsize=7, loc="lower right", ncols=2, handlelength=3.2, labelspacing=0.3)
+        axes.legend(**below(axes), fontsize=7, ncols=2, handlelength=3.2, labelspacing=0.3)
 
 
 def sensitivity(axes: Axes, data: FigureData) -> None:
@@ -151,9 +152,10 @@ def caption(
     seeds = len(data.arm(arm)["seed"].unique())
     stand_in = STAND_INS.get(facts["dataset"]["name"], "made up")
     kind = "Real data" if facts["provenance"] == "real" else f"STAND-IN DATA ({stand_in})"
+    l2 = "no L2 in common" if facts["l2"] is None else f"L2 {facts['l2']:g}"
     text = (
         f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; {facts['epochs']} passes, "
-        f"minibatches of {facts['batch_size']}, L2 {facts['l2']:g}; mean over {seeds} seeds with 95 % bootstrap "
+        f"minibatches of {facts['batch_size']}, {l2}; mean over {seeds} seeds with 95 % bootstrap "
         f"intervals; scale {facts['scale']}."
     )
     if facts["tuned_at"] not in (facts["epochs"], None):
@@ -162,7 +164,8 @@ def caption(
     if facts["edges"]:
         text += f" On the edge of its grid: {', '.join(facts['edges'])}."
     if facts["provenance"] == "real" and panel is not None:
-        text += " Faint: the paper's printed curves, digitised."
+        many = paper_curves(panel)["curve"].nunique() > MOST_NAMED
+        text += f" Faint: the paper's printed curves, digitised{', in our colours' if many else ''}."
     if panel is not None and set(data.arm(arm)["curve"]) - set(paper_curves(panel)["curve"]):
         text += " * not in the paper's panel."
     text += f" Training cost: {cost or 'mean over a pass of the minibatch costs, without the penalty'}."
@@ -215,13 +218,15 @@ def _cost(value: float) -> str:
     return f"{value:.4f}" if value >= 0.1 else f"{value:.3g}"
 
 
-def _limits(curves: pd.DataFrame, wanted: tuple[float, float], *, log: bool) -> tuple[float, float]:
-    """The paper's range of y, opened where the ends of our curves would lie outside."""
+def _limits(curves: pd.DataFrame, wanted: tuple[float, float], *, log: bool, short: bool) -> tuple[float, float]:
+    """The paper's range of y, opened where the ends of our curves would lie outside; decades that a short run does not
+    come down to are left out."""
     if not len(curves):
         return wanted
     if log:
         ours = curves[curves["epoch"] > 0]["mean"]
-        return min(wanted[0], ours.min() / 1.3), max(wanted[1], ours.max() * 1.3)
+        low = ours.min() / 3 if short else min(wanted[0], ours.min() / 1.3)
+        return low, max(wanted[1], ours.max() * 1.3)
     ends = curves[curves["epoch"] == curves["epoch"].max()]["mean"]
     start = curves[curves["epoch"] == 1]["mean"]
     low = min(wanted[0], math.floor(ends.min() * 20) / 20)

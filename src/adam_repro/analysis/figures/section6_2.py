@@ -15,7 +15,7 @@ from adam_repro.analysis.figures.panels import below, caption, other_column, sta
 def fig2_dropout(data: FigureData) -> Figure:
     """Figure 2, (a): five optimizers, with dropout."""
     title = "Figure 2, (a): fully connected network with dropout on MNIST"
-    return _network(data, title, panel="2a", xlim=(-2, 202), ylim=(3e-3, 0.3), more="Printed curves in our colours")
+    return _network(data, title, panel="2a", xlim=(-2, 202), ylim=(3e-3, 0.3), more="")
 
 
 @figure("fig2_deterministic")

@@ -40,7 +40,8 @@ def fig3_full(data: FigureData) -> Figure:
 def _network(
     data: FigureData, title: str, *, xlim: tuple[float, float], ylim: tuple[float, float], log: bool
 ) -> Figure:
-    rows: list[list[Any]] = [["tuned", "tuned"], ["default", "accuracy"]]
+    arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
+    rows: list[list[Any]] = [["large", "large"], ["default" if arm == "tuned" else "accuracy", "accuracy"]]
     extra = [name for name, there in (("ablation", len(data.arm("ablation"))), ("inside", data.diagnostics is not None))
              if there]  # fmt: skip
     if extra:
@@ -49,21 +50,23 @@ def _network(
     rect = (0, 0.8 / height, 1, 1 - 0.8 / height)
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
     panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, 1, 0.9][: len(rows)])
-    training_cost(panels["tuned"], data, arm="tuned", panel="3", xlim=xlim, ylim=ylim, log=log,
+    training_cost(panels["large"], data, arm=arm, panel="3", xlim=xlim, ylim=ylim, log=log,
                   legend={"loc": "upper right", "ncols": 2 if log else 1})  # fmt: skip
-    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
-    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=log,
-                  legend=below(panels["default"]))  # fmt: skip
-    panels["default"].set_title("Default settings")
-    other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
-    panels["accuracy"].set_title("Test accuracy, tuned (not in the paper)")
+    decides = "Tuned by the protocol: this panel decides the claims"
+    panels["large"].set_title(decides if arm == "tuned" else "Default settings, which decide no claim")
+    if "default" in panels:
+        training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=log,
+                      legend=below(panels["default"]))  # fmt: skip
+        panels["default"].set_title("Default settings")
+    other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy", arm=arm)
+    panels["accuracy"].set_title(f"Test accuracy, {arm} (not in the paper)")
     if "ablation" in panels:
         training_cost(panels["ablation"], _beside_tuned_adam(data), arm="ablation", panel=None, xlim=xlim, ylim=ylim,
                       small=True, log=log)  # fmt: skip
         panels["ablation"].set_title("Adam without its first moment")
     if "inside" in panels:
-        small_roots(panels["inside"], data)
-    caption(drawn, data, title, panel="3", more="Hollow markers: with dropout; printed curves in our colours")
+        small_roots(panels["inside"], data, arm)
+    caption(drawn, data, title, arm=arm, panel="3", more="Hollow markers: with dropout")
     stamp_if_stand_in(data, panels.values())
     return drawn
 
@@ -78,10 +81,10 @@ def _beside_tuned_adam(data: FigureData) -> FigureData:
     return dataclasses.replace(data, curves=joined(data.curves), finals=joined(data.finals))
 
 
-def small_roots(axes: Axes, data: FigureData) -> None:
-    """The share of each layer's coordinates with sqrt(v_hat) < eps over the passes, tuned Adam, mean over seeds."""
+def small_roots(axes: Axes, data: FigureData, arm: str) -> None:
+    """The share of each layer's coordinates with sqrt(v_hat) < eps over the passes, Adam without dropout, mean over seeds."""
     assert data.diagnostics is not None
-    chosen = data.diagnostics.query("arm == 'tuned' and curve == 'Adam'")
+    chosen = data.diagnostics.query("arm == @arm and curve == 'Adam'")
     for layer, rows in chosen.groupby("layer", sort=False):
         means = rows.groupby("epoch")["below_eps"].mean()
         axes.plot(
@@ -92,6 +95,6 @@ def small_roots(axes: Axes, data: FigureData) -> None:
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("passes")
     axes.set_ylabel("share with √v̂ < ε")
-    axes.set_title("Does v̂ vanish? Tuned Adam (section 6.3)")
+    axes.set_title("Does v̂ vanish? Adam, section 6.3")
     if len(chosen):
         axes.legend(ncols=3, loc="upper right", handlelength=3.2)

@@ -29,7 +29,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "linestyle": (0, (1, 1.5)),
         "linewidth": 0.9,
         "marker": "",
-        "label": "with, and its missing factor as a schedule",
+        "label": "with, its steps scaled to those without",
     },  # fmt: skip
 }
 
@@ -56,7 +56,9 @@ def fig4(data: FigureData) -> Figure:
 def _empty(data: FigureData) -> Figure:
     drawn = Figure(figsize=(9, 2))
     missing = f"no runs here: make reproduce FIGURE={data.provenance['figure']}"
-    drawn.subplots().text(0.5, 0.5, missing, ha="center", va="center", color="#666666")
+    axes = drawn.subplots()
+    axes.text(0.5, 0.5, missing, ha="center", va="center", color="#666666")
+    stamp_if_stand_in(data, [axes])
     return drawn
 
 

@@ -1,0 +1,167 @@
+"""Section 6.4: Figure 4's claims on made-up grids that decide them, and on grids that cannot."""
+
+import math
+
+import pytest
+from made_up import write_vae_grid
+
+from adam_repro.analysis.claims import decide
+
+IDS = {"L21a", "L21b", "L22", "L23", "L24", "P3"}
+
+
+def jitter(seed, lr):
+    """Noise of a seed, up to 0.02 nats."""
+    return 0.01 * ((seed * 7 + round(math.log10(lr) * 2)) % 5 - 2)
+
+
+def bowl(lr, *, optimum=1e-3):
+    return 100 + 8 * (math.log10(lr) - math.log10(optimum)) ** 2
+
+
+def like_the_text(form, beta1, beta2, lr, seed):
+    """Correction never hurts; without it, large steps are lost, the more the closer beta2 is to 1."""
+    lost = form != "corrected" and lr >= {0.99: 1.0, 0.999: 3e-3, 0.9999: 3e-4}[beta2]
+    better = 0.5 if form == "corrected" and beta2 > 0.99 else 0.0
+    return math.nan if lost else bowl(lr) - better + jitter(seed, lr)
+
+
+def unlike_the_text(form, beta1, beta2, lr, seed):
+    """The other way round."""
+    swapped = {"corrected": "uncorrected", "uncorrected": "corrected", "control": "corrected"}[form]
+    return like_the_text(swapped, beta1, beta2, lr, seed)
+
+
+def verdicts(folder, cost=like_the_text, **more):
+    frame = decide(write_vae_grid(folder, cost, **more)).set_index("claim")
+    assert set(frame.index) == IDS
+    return frame
+
+
+def test_a_grid_like_the_papers_text_supports_it(tmp_path):
+    frame = verdicts(tmp_path)
+    assert set(frame.loc[sorted(IDS - {"P3"}), "verdict"]) == {"supported"}
+    assert set(frame.loc[["L21a", "L21b", "L23", "L24"], "n"]) == {5}
+
+
+def test_a_grid_unlike_it_contradicts_it(tmp_path):
+    frame = verdicts(tmp_path, unlike_the_text)
+    assert set(frame.loc[["L21a", "L21b", "L22", "L23"], "verdict"]) == {"contradicted"}
+
+
+def test_the_gain_is_counted_in_decades_of_usable_step_sizes(tmp_path):
+    """Three alphas, of half a decade each, lie within 5 nats of 99.5; without correction all are lost at the largest
+    beta2."""
+    frame = verdicts(tmp_path)
+    usable = [lr for lr in (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2) if bowl(lr) - 0.5 <= 99.5 + 5]
+    assert usable == [3e-4, 1e-3, 3e-3]
+    assert frame.loc["L21a", "effect"] == pytest.approx(3 * 0.5, rel=0.02)
+
+
+def test_a_thinner_grid_counts_each_step_size_for_more(tmp_path):
+    frame = verdicts(tmp_path, alphas=(3e-5, 3e-4, 3e-3))
+    assert frame.loc["L21a", "effect"] == pytest.approx(2.0, rel=0.02), "two alphas, a decade each"
+
+
+def test_the_gain_must_grow_with_beta2(tmp_path):
+    def as_much_everywhere(form, beta1, beta2, lr, seed):
+        lost = form == "uncorrected" and lr >= 3e-3 - 1e-3 * (seed % 2)
+        return math.nan if lost else bowl(lr)
+
+    frame = verdicts(tmp_path, as_much_everywhere)
+    assert frame.loc["L21a", "verdict"] == "supported"
+    assert frame.loc["L21b", "verdict"] == "inconclusive"
+
+
+def worse_in(setting, nats):
+    def cost(form, beta1, beta2, lr, seed):
+        worse = nats if (beta1, beta2, lr) == setting and form == "corrected" else 0.0
+        return bowl(lr) + worse + jitter(seed, lr) * (1 if form == "corrected" else -1)
+
+    return cost
+
+
+def test_one_setting_that_is_worse_contradicts_every_setting(tmp_path):
+    frame = verdicts(tmp_path, worse_in((0.9, 0.9999, 3e-5), 2.0))
+    assert frame.loc["L22", "verdict"] == "contradicted"
+    assert frame.loc["L22", "effect"] == pytest.approx(2.0, abs=0.05)
+    assert "beta1, beta2, alpha = 0.9, 0.9999, 3e-05; significantly so in 1 of 36 settings" in frame.loc["L22", "note"]
+
+
+def test_that_nothing_is_significant_supports_nothing_by_itself(tmp_path):
+    def noisy(form, beta1, beta2, lr, seed):
+        return bowl(lr) + (seed - 2) * (0.5 if form == "corrected" else -0.5)
+
+    assert verdicts(tmp_path, noisy).loc["L22", "verdict"] == "inconclusive"
+
+
+def test_a_setting_in_which_correction_alone_diverged_is_not_safe(tmp_path):
+    def lost(form, beta1, beta2, lr, seed):
+        return math.nan if form == "corrected" and lr == 1e-2 else bowl(lr) + jitter(seed, lr)
+
+    row = verdicts(tmp_path, lost).loc["L22"]
+    assert row["verdict"] == "inconclusive"
+    assert "diverged with correction alone in 6, without it alone in 0" in row["note"]
+
+
+def test_the_best_result_is_named_with_its_test_bound(tmp_path):
+    note = verdicts(tmp_path).loc["L23", "note"]
+    assert "corrected at beta1, beta2, alpha = 0, 0.999, 0.001: 99.50, on test data 100.50" in note
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.09, "supported"), (-0.09, "supported"), (0.11, "contradicted")])
+def test_the_control_is_the_same_within_a_tenth_of_a_nat(tmp_path, shift, verdict):
+    def shifted(form, beta1, beta2, lr, seed):
+        return bowl(lr) + (shift if form == "control" else 0.0) + jitter(seed, lr) * (form == "control") / 4
+
+    row = verdicts(tmp_path, shifted).loc["L24"]
+    assert row["verdict"] == verdict
+    assert row["effect"] == pytest.approx(shift, abs=0.01), "a difference, no ratio"
+
+
+def test_a_control_that_diverges_alone_is_not_the_same(tmp_path):
+    def lost(form, beta1, beta2, lr, seed):
+        return math.nan if form == "control" and lr == 1e-2 else bowl(lr)
+
+    row = verdicts(tmp_path, lost).loc["L24"]
+    assert row["verdict"] == "inconclusive", "five signs do not decide"
+    assert "one of the two alone diverged in 30 of 180 pairs" in row["note"]
+
+
+def test_the_printed_points_contradict_the_papers_summary_of_them(tmp_path):
+    row = verdicts(tmp_path).loc["P3"]
+    assert row["verdict"] == "contradicted"
+    assert (row["effect"], row["n"]) == (23, 41)
+    assert "in 13 by more than half a nat, by up to 33.7" in row["note"]
+
+
+def test_the_most_passes_that_were_run_decide(tmp_path):
+    frame = verdicts(tmp_path, milestones=(10,))
+    assert "after 10 passes; reduced: 10 of 100 passes" in frame.loc["L22", "note"]
+
+
+@pytest.mark.parametrize("forms", [(), ("corrected",), ("uncorrected",), ("control",), ("corrected", "control")])
+def test_forms_that_were_not_run_leave_claims_open(tmp_path, forms):
+    frame = verdicts(tmp_path, forms=forms)
+    for id in ("L21a", "L21b", "L22", "L24"):
+        assert frame.loc[id, "verdict"] == "inconclusive"
+        assert "make reproduce SCALE=paper FIGURE=fig4" in frame.loc[id, "note"]
+
+
+def test_a_single_beta2_or_step_size_is_no_range(tmp_path):
+    one = verdicts(tmp_path / "beta2", beta2s=(0.999,))
+    assert "more than one beta2" in one.loc["L21b", "note"]
+    assert one.loc["L21a", "verdict"] == "supported"
+    assert "two step sizes or more" in verdicts(tmp_path / "alpha", alphas=(1e-3,)).loc["L21a", "note"]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_decide_nothing(tmp_path, seeds):
+    frame = verdicts(tmp_path, seeds=seeds, milestones=(2,))
+    assert set(frame.loc[sorted(IDS - {"P3"}), "verdict"]) == {"inconclusive"}
+    assert frame.loc["L22", "note"].startswith(f"n too small: {seeds} seeds")
+
+
+def test_divergence_of_every_run_is_no_error(tmp_path):
+    frame = verdicts(tmp_path, lambda *setting: math.nan)
+    assert not (frame["verdict"] == "supported").any()

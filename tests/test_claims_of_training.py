@@ -1,0 +1,239 @@
+"""Sections 6.1 (IMDB) to 6.3: each verdict in both directions, and figures of which something is missing."""
+
+import math
+
+import pandas as pd
+import pytest
+from made_up import write_diagnostics, write_figure, write_passes
+
+from adam_repro.analysis.claims import LEDGER, decide
+
+FOUR = ("Adam", "SGDNesterov", "AdaGrad", "RMSProp")
+FIGURES = ("fig1_imdb", "fig1_imdb_no_dropout", "fig2_dropout", "fig3_first_epochs", "fig3_full")
+CIFAR = {"name": "cifar10", "train_examples": 50_000}
+IMDB = {"name": "imdb", "train_examples": 25_000}
+
+
+def tuned(**costs):
+    return {("tuned", curve): cost for curve, cost in costs.items()}
+
+
+def verdicts(folder):
+    return decide(folder).set_index("claim")
+
+
+def imdb(folder, *, figure="fig1_imdb", **costs):
+    return verdicts(write_figure(folder, tuned(**costs), figure=figure, epochs=176, dataset=IMDB))
+
+
+@pytest.mark.parametrize(("id", "figure"), [("L9", "fig1_imdb"), ("L10", "fig1_imdb_no_dropout")])
+def test_adagrad_is_better_than_nesterov_only_by_more_than_the_margin(tmp_path, id, figure):
+    margin = LEDGER[id].margin
+    far, near = (0.25 * (1 + margin) * factor for factor in (1.02, 0.98))
+    assert imdb(tmp_path / "far", figure=figure, AdaGrad=0.25, SGDNesterov=far).loc[id, "verdict"] == "supported"
+    assert imdb(tmp_path / "near", figure=figure, AdaGrad=0.25, SGDNesterov=near).loc[id, "verdict"] == "contradicted"
+
+
+def test_the_last_ten_passes_decide_on_imdb(tmp_path):
+    """The last five alone would say that AdaGrad is worse."""
+    path = [0.3] * 20 + [0.2] * 5
+    folder = write_passes(
+        tmp_path, {"AdaGrad": path, "SGDNesterov": [0.5] * 20 + [0.19] * 5}, figure="fig1_imdb", dataset=IMDB
+    )
+    frame = verdicts(folder)
+    assert frame.loc["L9", "effect"] == pytest.approx(0.25 / 0.345, rel=0.01)
+    assert "reduced: 25 of 176 passes" in frame.loc["L9", "note"]
+
+
+def test_a_curve_in_print_stands_beside_ours(tmp_path):
+    frame = imdb(tmp_path, AdaGrad=0.25, SGDNesterov=0.35)
+    assert frame.loc["L9", "matched"] == "printed 0.703"
+
+
+SOON, LATE, NEVER = [0.3, 0.24, 0.24, 0.24], [0.3, 0.3, 0.24, 0.24], [0.3, 0.3, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("adam", "adagrad", "verdict"),
+    [
+        (SOON, LATE, "supported"),
+        (SOON, SOON, "supported"),
+        (LATE, SOON, "contradicted"),
+        (NEVER, NEVER, "inconclusive"),
+        (SOON, NEVER, "inconclusive"),  # five signs do not reach 5 %
+    ],
+)
+def test_adam_is_as_fast_as_adagrad_by_the_ratio_of_passes(tmp_path, adam, adagrad, verdict):
+    frame = verdicts(write_passes(tmp_path, {"Adam": adam, "AdaGrad": adagrad}, figure="fig1_imdb"))
+    assert frame.loc[["L11a", "L11b"], "verdict"].tolist() == [verdict] * 2
+
+
+def test_a_miss_counts_as_infinitely_many_passes(tmp_path):
+    frame = verdicts(write_passes(tmp_path, {"Adam": SOON, "AdaGrad": NEVER}, figure="fig1_imdb"))
+    assert frame.loc["L11a", "effect"] == 0
+    assert "a run that misses the target counts as diverged" in frame.loc["L11a", "note"]
+    assert "Adam 1 and AdaGrad never" in frame.loc["L11a", "note"]
+
+
+def test_seeds_with_which_neither_reaches_the_target_are_left_out_and_counted(tmp_path):
+    folder = write_passes(tmp_path, {"Adam": SOON, "AdaGrad": LATE}, figure="fig1_imdb")
+    curves = pd.read_csv(folder / "curves.csv")
+    curves.loc[curves["seed"] == 0, "train_cost"] = 0.4
+    curves.to_csv(folder / "curves.csv", index=False)
+    frame = verdicts(folder)
+    assert frame.loc["L11a", "n"] == 4
+    assert frame.loc["L11a", "verdict"] == "supported"
+    assert "seeds with which neither reaches it, left out: 1" in frame.loc["L11a", "note"]
+
+
+def test_adam_is_held_against_each_of_four_rivals_with_dropout(tmp_path):
+    costs = tuned(Adam=0.1, SGDNesterov=0.12, AdaDelta=0.105, RMSProp=0.2, AdaGrad=0.09)
+    frame = verdicts(write_figure(tmp_path, costs, figure="fig2_dropout", epochs=201))
+    assert frame["verdict"].to_dict() == {
+        "L12a": "supported",
+        "L12b": "contradicted",
+        "L12c": "supported",
+        "L12d": "contradicted",
+    }
+    assert "clean training loss and test error: Adam 0.1" in frame.loc["L12a", "note"]
+    assert "reduced" not in frame.loc["L12a", "note"]
+
+
+AHEAD = {"Adam": [2.0, 1.2, 0.8, 0.6], "AdaGrad": [1.9, 1.5, 1.1, 0.9], "SGDNesterov": [2.3, 2.0, 1.4, 1.1]}
+
+
+def early(folder, **changed):
+    return verdicts(write_passes(folder, AHEAD | changed, figure="fig3_first_epochs", dataset=CIFAR)).loc["L16"]
+
+
+def test_adam_and_adagrad_are_ahead_early_only_if_they_are_in_each_pass(tmp_path):
+    assert early(tmp_path / "all")["verdict"] == "supported"
+    for number, name in enumerate(("Adam", "AdaGrad")):
+        behind = early(tmp_path / str(number), **{name: [*AHEAD[name][:3], 1.3]})
+        assert behind["verdict"] == "contradicted", "far ahead in three passes, behind in the fourth"
+        assert "in pass 4" in behind["note"]
+        assert behind["effect"] == pytest.approx(1.3 / 1.1, rel=0.01)
+
+
+def test_curves_like_the_printed_ones_contradict_that_adagrad_is_fast_early(tmp_path):
+    printed = {
+        "Adam": [2.20, 1.16, 0.80, 0.63],
+        "AdaGrad": [2.03, 1.58, 1.36, 1.22],
+        "SGDNesterov": [2.30, 2.07, 1.16, 0.76],
+    }
+    row = early(tmp_path, **printed)
+    assert row["verdict"] == "contradicted"
+    assert "AdaGrad < Adam < SGDNesterov, Adam < AdaGrad < SGDNesterov, Adam < SGDNesterov < AdaGrad" in row["note"]
+    assert row["matched"] == "printed 1.597"
+
+
+def test_a_run_that_diverged_early_is_slower_than_any(tmp_path):
+    folder = write_passes(tmp_path, AHEAD, figure="fig3_first_epochs")
+    curves = pd.read_csv(folder / "curves.csv")
+    curves[(curves["curve"] != "Adam") | (curves["epoch"] < 2)].to_csv(folder / "curves.csv", index=False)
+    assert verdicts(folder).loc["L16", "effect"] == math.inf
+
+
+def late(folder, *, epochs=49, ablation=None, dataset=CIFAR, **costs):
+    runs = tuned(**costs) | ({("ablation", "Adam, beta1 = 0"): ablation} if ablation else {})
+    return write_figure(folder, runs, figure="fig3_full", epochs=epochs, dataset=dataset)
+
+
+@pytest.mark.parametrize(("adagrad", "verdict"), [(0.11, "supported"), (0.09, "contradicted")])
+def test_a_factor_of_ten_below_adagrad_is_asked_at_the_end(tmp_path, adagrad, verdict):
+    frame = verdicts(late(tmp_path, Adam=0.01, SGDNesterov=0.01, AdaGrad=adagrad))
+    assert frame.loc[["L17a", "L17b"], "verdict"].tolist() == [verdict] * 2
+
+
+@pytest.mark.parametrize(
+    ("adam", "verdict"), [(0.008, "supported"), (0.0045, "contradicted"), (0.011, "contradicted"), (0.01, None)]
+)
+def test_marginally_better_is_better_by_less_than_a_factor_of_two(tmp_path, adam, verdict):
+    nesterov = [0.01 * (1 + x) for x in (-0.04, 0.04, 0.0, -0.02, 0.02)]
+    found = verdicts(late(tmp_path, Adam=adam, SGDNesterov=nesterov)).loc["L18", "verdict"]
+    assert found == (verdict or "inconclusive")
+
+
+def test_the_pass_where_the_papers_axis_ends_decides_and_not_the_last(tmp_path):
+    folder = write_passes(
+        tmp_path,
+        {"Adam": [1e-2] * 46 + [9.0] * 3, "SGDNesterov": [1e-2] * 49, "AdaGrad": [1.0] * 49},
+        figure="fig3_full",
+        dataset=CIFAR,
+    )
+    assert verdicts(folder).loc["L17a", "effect"] == pytest.approx(0.01, rel=0.01)
+
+
+def test_late_claims_of_a_short_run_are_open_and_say_how_far_it_came(tmp_path):
+    frame = verdicts(late(tmp_path, epochs=20, Adam=0.01, SGDNesterov=0.01, AdaGrad=0.5, ablation=1.0))
+    for id in ("L17a", "L17b", "L18", "L20"):
+        assert frame.loc[id, "verdict"] == "inconclusive"
+        assert "not reached: 20 of 46 passes; make reproduce SCALE=paper FIGURE=fig3_full" in frame.loc[id, "note"]
+        assert math.isnan(frame.loc[id, "effect"])
+
+
+def test_a_run_on_some_of_the_examples_says_so(tmp_path):
+    few = {"name": "cifar10", "train_examples": 2560}
+    frame = verdicts(late(tmp_path, Adam=0.01, AdaGrad=0.5, dataset=few))
+    assert "reduced: 2,560 of 50,000 examples" in frame.loc["L17a", "note"]
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "supported"), (0.49, "contradicted")])
+def test_v_hat_vanishes_if_it_does_for_half_of_a_convolution(tmp_path, share, verdict):
+    write_diagnostics(late(tmp_path, Adam=0.01), {"conv1": [0.0] * 12, "conv2": [0.1] * 9 + [share] + [0.2] * 2})
+    row = verdicts(tmp_path).loc["L19"]
+    assert row["verdict"] == verdict
+    assert (row["effect"], row["n"]) == (pytest.approx(share), 5)
+    assert "conv2 after 10 passes" in row["note"]
+
+
+def test_v_hat_is_asked_of_convolutions_within_ten_passes_alone(tmp_path):
+    write_diagnostics(late(tmp_path, Adam=0.01), {"conv1": [0.0] * 10 + [1.0], "hidden": [1.0] * 11})
+    assert verdicts(tmp_path).loc["L19", "verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("shares", "seeds", "why"),
+    [
+        (None, 5, "no diagnostics were recorded"),
+        ({"hidden": [1.0] * 10}, 5, "no diagnostics of convolutional layers"),
+        ({"conv1": [0.2] * 4}, 5, "not reached: 4 of 10 passes"),
+        ({"conv1": [0.9] * 10}, 2, "n too small: 2 seeds"),
+    ],
+)
+def test_whether_v_hat_vanishes_stays_open_without_the_diagnostics(tmp_path, shares, seeds, why):
+    folder = late(tmp_path, Adam=0.01)
+    if shares:
+        write_diagnostics(folder, shares, seeds=seeds)
+    row = verdicts(folder).loc["L19"]
+    assert row["verdict"] == "inconclusive"
+    assert why in row["note"] and "make reproduce SCALE=paper FIGURE=fig3_full" in row["note"]
+
+
+@pytest.mark.parametrize(("without", "verdict"), [(0.021, "supported"), (0.019, "contradicted")])
+def test_the_first_moment_matters_if_the_cost_doubles_without_it(tmp_path, without, verdict):
+    row = verdicts(late(tmp_path, Adam=0.01, ablation=without)).loc["L20"]
+    assert row["verdict"] == verdict
+    assert "v frozen, was not run" in row["note"]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("curves", [(), ("Adam",), ("SGDNesterov", "AdaGrad"), FOUR])
+@pytest.mark.parametrize(("epochs", "seeds"), [(1, 1), (4, 2), (49, 3)])
+def test_an_incomplete_figure_leaves_claims_open_and_names_what_is_missing(tmp_path, figure, curves, epochs, seeds):
+    costs = {("tuned", curve): 0.1 for curve in curves} | {("default", "Adam"): 0.2}
+    frame = verdicts(write_figure(tmp_path, costs, figure=figure, epochs=epochs, seeds=seeds))
+    assert set(frame.index) == {entry.id for entry in LEDGER.values() if entry.figure == figure}
+    assert frame["note"].str.len().min() > 0
+    if seeds < 3 or not curves:
+        assert set(frame["verdict"]) == {"inconclusive"}
+    lacking = frame[frame["note"].str.contains("not run: ")]
+    assert len(lacking) or len(curves) > 1
+    assert lacking["note"].str.contains(f"make reproduce SCALE=paper FIGURE={figure}").all()
+
+
+def test_divergence_of_every_run_is_no_error(tmp_path):
+    costs = {("tuned", curve): [math.nan] * 5 for curve in (*FOUR, "AdaDelta")}
+    for figure in FIGURES:
+        frame = verdicts(write_figure(tmp_path / figure, costs, figure=figure, epochs=201))
+        assert not set(frame["verdict"]) & {"supported"}
