@@ -50,8 +50,9 @@ def _network(
     rect = (0, 0.8 / height, 1, 1 - 0.8 / height)
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
     panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, 1, 0.9][: len(rows)])
+    place: dict[str, Any] = {"loc": "upper right"} if log else below(panels["large"])  # a linear axis has no room
     training_cost(panels["large"], data, arm=arm, panel="3", xlim=xlim, ylim=ylim, log=log,
-                  legend={"loc": "upper right", "ncols": 2 if log else 1})  # fmt: skip
+                  legend={**place, "ncols": 2})  # fmt: skip
     decides = "Tuned by the protocol: this panel decides the claims"
     panels["large"].set_title(decides if arm == "tuned" else "Default settings, which decide no claim")
     if "default" in panels:
@@ -82,7 +83,7 @@ def _beside_tuned_adam(data: FigureData) -> FigureData:
 
 
 def small_roots(axes: Axes, data: FigureData, arm: str) -> None:
-    """The share of each layer's coordinates with sqrt(v_hat) < eps over the passes, Adam without dropout, mean over seeds."""
+    """The share of each layer's coordinates with sqrt(v_hat) < eps by pass: Adam without dropout, mean over seeds."""
     assert data.diagnostics is not None
     chosen = data.diagnostics.query("arm == @arm and curve == 'Adam'")
     for layer, rows in chosen.groupby("layer", sort=False):
@@ -96,5 +97,8 @@ def small_roots(axes: Axes, data: FigureData, arm: str) -> None:
     axes.set_xlabel("passes")
     axes.set_ylabel("share with √v̂ < ε")
     axes.set_title("Does v̂ vanish? Adam, section 6.3")
-    if len(chosen):
+    if chosen.empty:
+        missing = f"no diagnostics of Adam ({arm})"
+        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
+    else:
         axes.legend(ncols=3, loc="upper right", handlelength=3.2)
