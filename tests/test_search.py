@@ -28,7 +28,7 @@ def test_a_figure_without_a_plan_is_tuned_at_its_own_length_on_every_tuning_seed
 
 
 def test_a_plan_takes_the_place_of_the_figures_length_and_narrows_its_grids(cnn):
-    assert (cnn.epochs, cnn.plan.epochs, cnn.plan.train_examples, cnn.plan.seeds) == (2, 2, 2560, 1)
+    assert (cnn.epochs, cnn.plan.epochs, cnn.plan.train_examples, cnn.plan.seeds) == (2, 2, 5000, 1)
     assert cnn.search["adam"]["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
     assert cnn.search["adam"]["schedule"] == ["constant", "inverse_sqrt_step"], "what the plan does not name stays"
     assert cnn.search["sgd_nesterov"]["momentum"] == [0.9, 0.99]
