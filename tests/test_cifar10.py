@@ -491,7 +491,7 @@ def test_a_download_that_breaks_off_leaves_nothing(tmp_path, server, monkeypatch
 def test_a_root_that_cannot_be_written_is_named(tmp_path, server, monkeypatch):
     offer(server, monkeypatch)
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match="CIFAR-10 cannot be downloaded into .*file: .*ADAM_REPRO_DATA"):
+    with pytest.raises(UserError, match="CIFAR-10 cannot be put into .*file: .*ADAM_REPRO_DATA"):
         load(tmp_path / "file")
 
 

@@ -183,7 +183,7 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path, server, monkeypatch):
     offer(server, monkeypatch, blank_mnist())
     root = tmp_path / "file"
     root.write_text("no folder")
-    with pytest.raises(UserError, match="cannot be downloaded into .*file/MNIST: .*ADAM_REPRO_DATA"):
+    with pytest.raises(UserError, match="cannot be put into .*file/MNIST: .*ADAM_REPRO_DATA"):
         mnist.load(root)
 
 

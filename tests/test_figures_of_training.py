@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from made_up import ALPHAS, write_diagnostics, write_figure, write_vae_grid
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from adam_repro.analysis import figures
 from adam_repro.analysis.curves import FigureData
@@ -142,6 +143,19 @@ def test_small_costs_are_named_with_digits_that_count(tmp_path):
     axes = panel(redraw(tmp_path), "Tuned")
     assert axes.get_yscale() == "log" and axes.get_ylim()[0] == pytest.approx(1e-6)
     assert [label.split(": ")[1] for label in lines(axes)] == ["6.25e-06"]
+
+
+def test_a_single_pass_is_a_marker_that_can_be_seen(tmp_path):
+    drawn = draw(tmp_path, "fig2_deterministic", epochs=1, provenance="stand-in")
+    canvas = FigureCanvasAgg(drawn)
+    for axes in drawn.axes[:2]:
+        axes.get_legend().remove()
+        for line in (line for line in axes.get_lines() if len(line.get_xdata()) == 1):
+            canvas.draw()
+            before = np.asarray(canvas.buffer_rgba()).copy()
+            line.set_visible(False)
+            canvas.draw()
+            assert (np.asarray(canvas.buffer_rgba()) != before).any(), line.get_label()
 
 
 def test_a_short_run_does_not_leave_the_lower_decades_empty(tmp_path):

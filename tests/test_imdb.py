@@ -395,7 +395,7 @@ def test_a_bad_archive_that_was_put_there_is_refused_and_leaves_nothing(tmp_path
 def test_a_root_that_cannot_be_written_is_named(tmp_path, server):
     root = tmp_path / "file"
     root.write_text("no folder")
-    with pytest.raises(UserError, match="IMDB cannot be unpacked into .*file: .*ADAM_REPRO_DATA"):
+    with pytest.raises(UserError, match="IMDB cannot be put into .*file: .*ADAM_REPRO_DATA"):
         imdb.load(root)
 
 

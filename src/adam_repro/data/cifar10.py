@@ -6,8 +6,6 @@ import functools
 import hashlib
 import os
 import pickle
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ import torch
 
 from adam_repro.data import Dataset, shapes
 from adam_repro.data.caching import cached, checksum_of, key_of, state_of
-from adam_repro.data.fetching import obtained, unreachable
+from adam_repro.data.fetching import obtained, unreachable, workplace
 from adam_repro.data.order import generator
 from adam_repro.data.whitening import PREPROCESSING, description
 from adam_repro.errors import UserError
@@ -152,18 +150,9 @@ def download(root: Path) -> str | None:
     if (reason := unreachable((CIFAR10.url,))) is not None:
         return reason
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=root))
-    except OSError as error:
-        raise UserError(
-            f"CIFAR-10 cannot be downloaded into {root}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a "
-            "folder that can be written."
-        ) from None
-    try:
-        CIFAR10(str(temporary), download=True)
-        os.rename(temporary / BATCHES, root / BATCHES)
+        with workplace("CIFAR-10", root) as temporary:
+            CIFAR10(str(temporary), download=True)
+            os.rename(temporary / BATCHES, root / BATCHES)
     except (OSError, RuntimeError) as error:
         return f"the download failed: {error}"
-    finally:
-        shutil.rmtree(temporary)
     return None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import shutil
+import tempfile
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from adam_repro.errors import UserError
@@ -49,6 +52,29 @@ def obtained(
         name,
     )
     return False
+
+
+@contextmanager
+def workplace(name: str, folder: Path) -> Iterator[Path]:
+    """A new folder in ``folder`` for what is downloaded or unpacked, gone afterwards with all that is left in it.
+
+    What is whole is moved out of it, so that nothing half-written is ever found. UserError where ``folder`` cannot be
+    written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=folder))
+    except OSError as error:
+        raise UserError(
+            f"{name} cannot be put into {folder}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a folder "
+            "that can be written."
+        ) from None
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @functools.cache

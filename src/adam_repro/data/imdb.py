@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 import zlib
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 
 from adam_repro.data import Dataset, reviews
 from adam_repro.data.caching import cached, checksum_of, key_of
-from adam_repro.data.fetching import obtained, unreachable
+from adam_repro.data.fetching import obtained, unreachable, workplace
 from adam_repro.data.order import generator
 from adam_repro.errors import UserError
 from adam_repro.sparse import SparseRows
@@ -152,25 +151,16 @@ def download(root: Path) -> str | None:
     reason = None if by_hand else unreachable((URL,))
     if reason is not None:
         return reason
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=root))
-    except OSError as error:
-        raise UserError(
-            f"IMDB cannot be unpacked into {root}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a "
-            "folder that can be written."
-        ) from None
-    try:
-        unpack(placed if by_hand else received(temporary / ARCHIVE), temporary)
-        reviews_in(temporary / "aclImdb")
-        if not (root / "aclImdb").exists():  # else another process was faster
-            (temporary / "aclImdb").rename(root / "aclImdb")
-    except (OSError, EOFError, zlib.error, http.client.HTTPException, tarfile.TarError, UserError) as error:
-        if not by_hand:
-            return f"the download failed: {error}"
-        raise UserError(f"{placed} cannot be unpacked: {error}. Delete it and run `make data`.") from None
-    finally:
-        shutil.rmtree(temporary)
+    with workplace("IMDB", root) as temporary:
+        try:
+            unpack(placed if by_hand else received(temporary / ARCHIVE), temporary)
+            reviews_in(temporary / "aclImdb")
+            if not (root / "aclImdb").exists():  # else another process was faster
+                (temporary / "aclImdb").rename(root / "aclImdb")
+        except (OSError, EOFError, zlib.error, http.client.HTTPException, tarfile.TarError, UserError) as error:
+            if not by_hand:
+                return f"the download failed: {error}"
+            raise UserError(f"{placed} cannot be unpacked: {error}. Delete it and run `make data`.") from None
     return None
 
 

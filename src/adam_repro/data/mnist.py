@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from adam_repro.data import Dataset, digits
-from adam_repro.data.fetching import obtained, unreachable
+from adam_repro.data.fetching import obtained, unreachable, workplace
 from adam_repro.errors import UserError
 
 FILES = {  # md5 of the raw files, as published
@@ -101,21 +99,10 @@ def download(root: str | Path) -> str | None:
         return reason
     target = Path(root) / "MNIST"
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=target))
-    except OSError as error:
-        raise UserError(
-            f"MNIST cannot be downloaded into {target}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a "
-            "folder that can be written."
-        ) from None
-    try:
-        MNIST(str(temporary), download=True)
-        read(temporary / "MNIST" / "raw")
-        (temporary / "MNIST" / "raw").rename(target / "raw")
+        with workplace("MNIST", target) as temporary:
+            MNIST(str(temporary), download=True)
+            read(temporary / "MNIST" / "raw")
+            (temporary / "MNIST" / "raw").rename(target / "raw")
     except (OSError, RuntimeError) as error:
         return f"the download failed: {error}"
-    finally:
-        shutil.rmtree(temporary)
-        if not any(target.iterdir()):
-            target.rmdir()
     return None

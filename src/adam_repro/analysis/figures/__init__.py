@@ -55,6 +55,11 @@ def style_of(curve: str) -> dict[str, Any]:
     return STYLES[optimizer] | (HOLLOW if variant else {})
 
 
+def spaced_markers(points: int) -> dict[str, Any]:
+    """A marker every so far along a line; of a single point, which has no length, the marker itself."""
+    return {"markevery": (0.0, 0.16)} if points > 1 else {}
+
+
 FIGURES: dict[str, Callable[[Any], Figure]] = {}
 
 

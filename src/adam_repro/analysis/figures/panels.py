@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from adam_repro.analysis.curves import FigureData, paper_curves, summary
-from adam_repro.analysis.figures import style_of
+from adam_repro.analysis.figures import spaced_markers, style_of
 from adam_repro.analysis.statistics import bootstrap_interval
 
 MOST_NAMED = 4  # printed curves whose names find room beside them; of more the colours tell
@@ -65,7 +65,7 @@ def training_cost(
         width = (1.0 if extra else 2.0) * (0.75 if small else 1)
         x = rows["epoch"] - 1
         axes.plot(x, rows["mean"], linewidth=width, label=label + (" *" if extra else ""), zorder=3,
-                  **{"markevery": (0.0, 0.16), "markersize": 3.5 if small else 5, **style})  # fmt: skip
+                  **spaced_markers(len(x)), **{"markersize": 3.5 if small else 5, **style})  # fmt: skip
         axes.fill_between(x, rows["low"], rows["high"], color=style["color"], alpha=0.2, linewidth=0, zorder=2)
     if not len(names):
         missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
@@ -100,7 +100,7 @@ def other_column(axes: Axes, data: FigureData, column: str, *, label: str, arm: 
     for name, rows in means.groupby("curve", sort=False):
         style = style_of(str(name))
         axes.plot(rows["epoch"], rows["mean"], linewidth=1.5, label=str(name),
-                  **{"markevery": (0.0, 0.16), "markersize": 3.5, **style})  # fmt: skip
+                  **spaced_markers(len(rows)), **{"markersize": 3.5, **style})  # fmt: skip
     axes.set_xlabel("passes")
     axes.set_ylabel(label)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.figures import figure
+from adam_repro.analysis.figures import figure, spaced_markers
 from adam_repro.analysis.figures.panels import below, caption, other_column, stamp_if_stand_in, training_cost
 
 LAYERS: dict[str, dict[str, Any]] = {  # in none of the optimizers' colours
@@ -88,9 +88,8 @@ def small_roots(axes: Axes, data: FigureData, arm: str) -> None:
     chosen = data.diagnostics.query("arm == @arm and curve == 'Adam'")
     for layer, rows in chosen.groupby("layer", sort=False):
         means = rows.groupby("epoch")["below_eps"].mean()
-        axes.plot(
-            means.index, means, label=str(layer), markersize=4, markevery=(0.0, 0.16), **LAYERS.get(str(layer), {})
-        )
+        look = {"markersize": 4, **spaced_markers(len(means)), **LAYERS.get(str(layer), {})}
+        axes.plot(means.index, means, label=str(layer), **look)
     axes.set_ylim(-0.02, 1.38)  # room for the legend
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
