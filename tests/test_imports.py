@@ -18,6 +18,7 @@ LAYERS = (
     {"members", "records", "settings", "protocol", "diagnostics"},
     {"population", "training"},
     {"sparse_population"},
+    {"checkpoints"},
     {"run", "matching", "analysis"},
     {"tracking", "progress", "workers", "measuring"},
     {"properties", "online_convex"},

@@ -65,6 +65,23 @@ def segments_of(members: Sequence[Member], dtype: torch.dtype) -> list[Segment]:
     return [Segment(list(group), dtype) for _, group in itertools.groupby(ordered, key=lambda member: member.rule)]
 
 
+class InStep:
+    """What every population can do: hand out what its members have learnt, and go on from there."""
+
+    _thetas: Sequence[Tensor]
+    _states: Sequence[Sequence[Tensor]]
+
+    def state(self) -> list[Tensor]:
+        """The parameters, block by block, and what the rules remember of them."""
+        return [*self._thetas, *itertools.chain.from_iterable(self._states)]
+
+    @torch.no_grad()
+    def restore(self, state: Sequence[Tensor]) -> None:
+        """Go on from the ``state`` of a population with equal members."""
+        for mine, saved in zip(self.state(), state, strict=True):
+            mine.copy_(saved)
+
+
 @functools.cache
 def update_of(rules: tuple[Callable, ...]) -> Callable:
     """One function that updates all members, each block of them by its rule; compiled once for equal ``rules``.

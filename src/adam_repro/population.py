@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from adam_repro.compilation import compiled
-from adam_repro.members import Member, segments_of, update_of, vector
+from adam_repro.members import InStep, Member, segments_of, update_of, vector
 from adam_repro.products import product
 
 EVALUATION_CHUNK = 1000
 VECTOR = 16  # float32 numbers in the widest vector register
 
 
-class Population:
+class Population(InStep):
     """K softmax regressions in step; a learner for ``training.train``.
 
     ``members`` are kept in the order of their rules: ``self.members`` says which row of a result is whose.

@@ -119,13 +119,13 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}). Delete the folder and run it again.") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader finds the old file or the new one, never a part of it."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write ``content`` so that a reader finds the old file or the new one, never a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
-        with os.fdopen(descriptor, "w", newline="") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -7,6 +7,7 @@ for each.
 
 from __future__ import annotations
 
+import copy
 import datetime
 import sys
 from collections.abc import Callable, Sequence
@@ -22,8 +23,9 @@ from omegaconf.errors import MissingMandatoryValue
 from torch import nn
 
 from adam_repro import diagnostics, records
+from adam_repro.checkpoints import Keeper
 from adam_repro.data import Dataset
-from adam_repro.data.order import generator
+from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.members import Member
 from adam_repro.optimizers import OPTIMIZERS
@@ -45,6 +47,7 @@ class Job:
 
     ``config`` is what decides its curve, and nothing else; ``key`` is the hash of that. ``source`` is how to load
     the data in any process without asking the network again. ``group`` is equal for jobs that can be one population.
+    ``resumable``: whether its optimizer's ``state_dict`` holds all that it has learnt.
     """
 
     config: dict[str, Any]
@@ -53,6 +56,7 @@ class Job:
     source: dict[str, Any]
     group: str | None
     population: dict[str, Any] | None
+    resumable: bool
     figure: str | None
     arm: str | None
     curve: str
@@ -60,6 +64,7 @@ class Job:
     tuned_on: int | None
     on_grid_edge: bool
     device: str
+    checkpoint_every: float
     command: str
 
     @property
@@ -109,8 +114,9 @@ def prepare(cfg: DictConfig) -> Job:
         shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
         together = population and given["device"] == "cpu" and not given["diagnostics"]  # neither is for populations
         group = records.key_of(shared) if together else None
+        resumable = True
     else:
-        _try_foreign(found, config, data)
+        resumable = _try_foreign(found, config, data)
         identity["source"] = source_hash(found)
         group = None
     key = records.key_of(identity)
@@ -122,6 +128,7 @@ def prepare(cfg: DictConfig) -> Job:
         source={**given["dataset"], "stand_in": "forbid" if data.provenance == "real" else "only"},
         group=group,
         population=population,
+        resumable=resumable,
         figure=cfg.figure.name if cfg.figure is not None else None,
         arm=given["arm"],
         curve=given["curve"] or found.__name__ + given["variant"],
@@ -129,6 +136,7 @@ def prepare(cfg: DictConfig) -> Job:
         tuned_on=given["tuned_on"],
         on_grid_edge=given["on_grid_edge"],
         device=given["device"],
+        checkpoint_every=given["checkpoint_every"],
         command=" ".join(sys.argv),
     )
 
@@ -136,13 +144,18 @@ def prepare(cfg: DictConfig) -> Job:
 def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = lambda jobs, row: None) -> list:
     """Train ``jobs`` in step and write their records; more than one job must be of one ``group``.
 
-    ``on_row`` is told of every epoch, with the jobs in the order of the row's entries.
+    Where these very jobs were stopped before, they go on from their last checkpoint. ``on_row`` is told of every
+    epoch, with the jobs in the order of the row's entries.
     """
     config = jobs[0].config
     data = load_data(jobs[0])
     learner, jobs = build_learner(jobs)
+    keeper = Keeper(checkpoint_of(jobs), every=jobs[0].checkpoint_every) if jobs[0].resumable else None
     rows: list[Row] = []
     inside: list[list] = []
+    if keeper is not None and (kept := keeper.load()) is not None:
+        learner.restore(kept.state)
+        rows, inside = kept.rows, kept.diagnostics
     for row in train(
         learner,
         data,
@@ -150,13 +163,28 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
         epochs=config["epochs"],
         batch_size=config["batch_size"],
         evaluate_at=config["evaluate_at"],
+        after=rows[-1] if rows else None,
     ):
         rows.append(row)
         looked_at = "diagnostics" in config and isinstance(learner, Solo) and diagnostics.has_moments(learner.optimizer)
         if looked_at and not row.diverged_step.any():
             inside += [[row.epoch, *layer] for layer in diagnostics.by_layer(learner.model, learner.optimizer)]
+        if keeper is not None:
+            keeper.offer(learner, rows, inside)
         on_row(jobs, row)
-    return [_write(job, rows, k, inside) for k, job in enumerate(jobs)]
+    written = [_write(job, rows, k, inside, group=group_name(jobs)) for k, job in enumerate(jobs)]
+    if keeper is not None:
+        keeper.remove()
+    return written
+
+
+def group_name(jobs: Sequence[Job]) -> str:
+    """The name of jobs that are trained in step: equal for the same runs on the same kind of device."""
+    return records.key_of({"runs": sorted(job.key for job in jobs), "device": torch.device(jobs[0].device).type})[:16]
+
+
+def checkpoint_of(jobs: Sequence[Job]) -> Path:
+    return jobs[0].folder.parents[2] / "checkpoints" / f"{group_name(jobs)}.pt"
 
 
 def load_data(job: Job) -> Dataset:
@@ -198,17 +226,17 @@ def _member(config: dict[str, Any]) -> Member:
     return Member(get_class(settings.pop("_target_")), settings, instantiate(config["schedule"]), config["l2"])
 
 
-def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> None:
-    """One step on a throw-away model, so that an optimizer that cannot train it is refused before the run begins."""
+def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> bool:
+    """Try an optimizer on throw-away models, so that one that cannot train them is refused before the run begins.
+
+    The answer is whether it is resumable: whether a second one goes on from the first one's state as the first does.
+    """
     if "lr" not in config["optimizer"]:
         raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
-    model = build_model(config)
     given = {name: value for name, value in config["optimizer"].items() if name != "_target_"}
+    model = build_model(config)
     try:
-        optimizer = build_optimizer(config, model)
-        solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
-        solo.begin_epoch(1, range(1, 2))
-        solo.step(data.train_x[:8], data.train_y[:8])  # on the CPU: a device is no place to try things
+        solo = _tried(model, config, data)
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
         cause = " ".join(str(error.__cause__ or error).split())
         raise UserError(
@@ -217,9 +245,32 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
             "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
             "parameter groups."
         ) from error
+    try:
+        state = copy.deepcopy(solo.state())
+        other = _tried(build_model(config), config, data, state)
+        _tried_step(solo, data)
+    except Exception:  # what it saves is not what it loads
+        return False
+    return all(torch.equal(a, b) for a, b in zip(model.parameters(), other.model.parameters(), strict=True))
 
 
-def _write(job: Job, rows: list[Row], k: int, inside: list[list]) -> records.Record:
+def _tried(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> Solo:
+    """A learner behind its first step, or behind one from ``state``, on the CPU: a device is no place to try things."""
+    optimizer = build_optimizer(config, model)
+    solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
+    if state is not None:
+        solo.restore(state)
+    _tried_step(solo, data)
+    return solo
+
+
+def _tried_step(solo: Solo, data: Dataset) -> None:
+    seed_noise(0, 1, "trial")
+    solo.begin_epoch(1, range(1, 2))
+    solo.step(data.train_x[:8], data.train_y[:8])
+
+
+def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str) -> records.Record:
     """The record of member ``k``: its rows up to the last finite epoch."""
     last = rows[-1]
     diverged_step = int(last.diverged_step[k])
@@ -233,6 +284,7 @@ def _write(job: Job, rows: list[Row], k: int, inside: list[list]) -> records.Rec
         "diverged_step": diverged_step,
         "key": job.key,
         "members": len(last.diverged_step),
+        "group": group,
         "train_seconds": sum(row.train_seconds for row in rows),
         "evaluation_seconds": sum(row.evaluation_seconds for row in rows),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

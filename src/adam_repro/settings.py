@@ -22,14 +22,15 @@ OPTIONAL = ("train_examples", "workers", "tuned_on")
 
 
 def check_numbers(given: dict[str, Any]) -> None:
-    """Whole numbers and their lower bounds, l2, evaluate_at; the rest is checked by the part that it belongs to."""
+    """Whole and other numbers with their bounds, evaluate_at; the rest is checked by the part that it belongs to."""
     for name, least in LEAST.items():
         value = given[name]
         if not (value is None and name in OPTIONAL) and not _is_whole(value, least):
             raise UserError(f"{name}={value!r} is not allowed: give a whole number of at least {least}.")
-    l2 = given["l2"]
-    if isinstance(l2, bool) or not isinstance(l2, (int, float)) or not 0 <= l2 < math.inf:
-        raise UserError(f"l2={l2!r} is not allowed: give a number of at least 0.")
+    for name in ("l2", "checkpoint_every"):
+        value = given[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            raise UserError(f"{name}={value!r} is not allowed: give a number of at least 0.")
     epochs = given["evaluate_at"]
     if epochs is not None and not (isinstance(epochs, list) and all(_is_whole(epoch, 0) for epoch in epochs)):
         raise UserError(

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from adam_repro.compilation import compiled
 from adam_repro.dropout import checked_rate
-from adam_repro.members import Member, segments_of, update_of, vector
+from adam_repro.members import InStep, Member, segments_of, update_of, vector
 from adam_repro.population import EVALUATION_CHUNK
 from adam_repro.sparse import SparseRows
 
 
-class SparsePopulation:
+class SparsePopulation(InStep):
     """K logistic regressions (``models.LogisticRegression``) in step; a learner for ``training.train``.
 
     ``members`` are kept in the order of their rules: ``self.members`` says which row of a result is whose.

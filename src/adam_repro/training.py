@@ -33,6 +33,11 @@ class Learner(Protocol):
     def step(self, x: Any, y: Tensor) -> Tensor: ...
     def evaluate(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]: ...
     def penalty(self) -> Tensor: ...
+    def state(self) -> Any:
+        """All that the runs have learnt, as tensors and numbers in lists and dictionaries, not copied."""
+
+    def restore(self, state: Any) -> None:
+        """Go on from a ``state``, of a learner with the same members."""
 
 
 class Model(Protocol):
@@ -40,7 +45,10 @@ class Model(Protocol):
 
     def cost(self, x: Any, y: Tensor) -> Tensor: ...
     def judged(self, x: Any, y: Tensor) -> tuple[Tensor, Tensor]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Any) -> Any: ...
     def train(self) -> Any: ...
     def eval(self) -> Any: ...
 
@@ -66,9 +74,19 @@ class Row:
 
 
 def train(
-    learner: Learner, data: Dataset, *, seed: int, epochs: int, batch_size: int, evaluate_at: Collection[int] | None
+    learner: Learner,
+    data: Dataset,
+    *,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    evaluate_at: Collection[int] | None,
+    after: Row | None = None,
 ) -> Iterator[Row]:
     """Train for ``epochs`` passes over ``data``, a row a pass; ends early when every run has diverged.
+
+    ``after`` is the last row of a training that was cut off, for a learner whose state was restored to that moment:
+    the rows behind it come, bit for bit as they would have come (same machine, threads and members, on a CPU).
 
     ``train_cost`` is the mean over the pass's examples of the minibatch cost as the optimizer saw it, which is what
     the paper plots; the last, shorter minibatch counts by its examples. ``evaluate_at`` lists the epochs with clean
@@ -77,8 +95,9 @@ def train(
     n = len(data.train_y)
     clean = fixed_subset(n, CLEAN_EXAMPLES).to(data.train_y.device)
     clean_x, clean_y = data.train_x.index_select(0, clean), data.train_y[clean]
-    diverged = torch.zeros(learner.size, dtype=torch.int64)
-    t = 0
+    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    examples = torch.tensor(sizes, dtype=torch.float64)
+    diverged = torch.zeros(learner.size, dtype=torch.int64) if after is None else after.diverged_step.clone()
 
     def row(epoch: int, train_cost: Tensor, began: float) -> Row:
         trained = time.perf_counter()
@@ -90,20 +109,19 @@ def train(
         results = (train_cost, train_loss, learner.penalty(), test_loss, test_accuracy)
         return Row(epoch, *results, diverged.clone(), trained - began, time.perf_counter() - trained)
 
-    yield row(0, torch.full((learner.size,), math.nan, dtype=torch.float64), time.perf_counter())
-    for epoch in range(1, epochs + 1):
+    if after is None:
+        yield row(0, torch.full((learner.size,), math.nan, dtype=torch.float64), time.perf_counter())
+    for epoch in range(1 if after is None else after.epoch + 1, epochs + 1):
+        if diverged.all():
+            return
         began = time.perf_counter()
-        sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+        t = (epoch - 1) * len(sizes)
         seed_noise(seed, epoch, "noise")
         learner.begin_epoch(epoch, range(t + 1, t + 1 + len(sizes)))
         batches = data.minibatches(epoch_order(n, seed, epoch), batch_size)
         costs = torch.stack([learner.step(x, y) for x, y in batches]).cpu()  # the one wait for a device in an epoch
-        examples = torch.tensor(sizes, dtype=torch.float64)
         _note_divergence(diverged, costs, t)
-        t += len(sizes)
         yield row(epoch, examples @ costs.double() / n, began)
-        if diverged.all():
-            return
 
 
 def _note_divergence(diverged: Tensor, costs: Tensor, t: int) -> None:
@@ -175,3 +193,10 @@ class Solo:
     def penalty(self) -> Tensor:
         squares = torch.stack([weight.pow(2).sum() for weight in self.weights]).sum()
         return (self.l2 / 2 * squares).double().reshape(1).cpu()
+
+    def state(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])

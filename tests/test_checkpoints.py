@@ -1,0 +1,226 @@
+"""A run that was stopped goes on from its checkpoint and ends with the same curve, byte for byte."""
+
+import pytest
+import torch
+from tiny_data import CLASSES, FEATURES, WORDS
+
+from adam_repro import records
+from adam_repro.app import compose
+from adam_repro.checkpoints import Keeper
+from adam_repro.errors import UserError
+from adam_repro.run import checkpoint_of, execute, prepare
+
+DIGITS = ["dataset._target_=tiny_data.load", f"model.in_features={FEATURES}", f"model.classes={CLASSES}"]
+REVIEWS = ["model=logistic_regression", "dataset._target_=tiny_data.load_words", f"model.in_features={WORDS}"]
+EXPERIMENTS = {
+    "softmax regression": ("logistic_regression", DIGITS),
+    "logistic regression": ("logistic_regression", [*REVIEWS, "model.input_dropout=0.5"]),
+    "MLP": ("mlp", [*DIGITS, "model.hidden=[5,4]"]),
+    "CNN": ("cnn", ["dataset._target_=tiny_data.load_images"]),
+    "VAE": ("vae", ["dataset._target_=tiny_data.load_pixels", f"model.pixels={FEATURES}", "model.hidden=4"]),
+}
+
+
+class Stopped(Exception):
+    pass
+
+
+def job(experiment, *overrides, results):
+    name, settings = EXPERIMENTS[experiment]
+    common = ["scale=paper", "epochs=4", "batch_size=8", "checkpoint_every=0", f"results={results}"]
+    return prepare(compose(name, [*settings, *common, *overrides]))
+
+
+def stopped_behind(epoch, jobs):
+    """Train ``jobs`` until the end of ``epoch``."""
+
+    def stop(_, row):
+        if row.epoch == epoch:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        execute(jobs, on_row=stop)
+
+
+def seen_epochs(jobs):
+    seen = []
+    execute(jobs, on_row=lambda _, row: seen.append(row.epoch))
+    return seen
+
+
+def curves(jobs):
+    return [(job.folder / "curve.csv").read_bytes() for job in jobs]
+
+
+OPTIMIZERS = ["adam", "sgd_nesterov", "adagrad", "rmsprop", "adadelta", "adamax", "amsgrad", "adamw"]
+CASES = [
+    *((experiment, ["optimizer=adam"]) for experiment in EXPERIMENTS),
+    *(("softmax regression", [f"optimizer={name}", "schedule=inverse_sqrt_step"]) for name in OPTIMIZERS),
+    ("MLP", ["optimizer=external", "optimizer._target_=torch.optim.NAdam"]),
+    ("MLP", ["optimizer=external", "optimizer._target_=torch.optim.LBFGS", "+optimizer.history_size=3"]),
+]
+
+
+@pytest.mark.parametrize(("experiment", "overrides"), CASES, ids=lambda value: str(value))
+@pytest.mark.parametrize("stops", [[2], [1, 3], [0]], ids=str)
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, experiment, overrides, stops):
+    whole = job(experiment, *overrides, results=tmp_path / "whole")
+    execute([whole])
+    cut = job(experiment, *overrides, results=tmp_path / "cut")
+    for stop in stops:
+        stopped_behind(stop, [cut])
+    assert checkpoint_of([cut]).is_file()
+    assert seen_epochs([cut]) == list(range(stops[-1] + 1, 5))
+    assert curves([cut]) == curves([whole])
+    assert not checkpoint_of([cut]).exists(), "a finished run needs none"
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_large_parameter_goes_on_in_the_memory_layout_and_by_the_loop_that_it_had(tmp_path):
+    whole, cut = (job("CNN", results=tmp_path / name) for name in ("whole", "cut"))
+    execute([whole])
+    stopped_behind(2, [cut])
+    execute([cut])
+    assert curves([cut]) == curves([whole])
+
+
+@pytest.mark.parametrize("experiment", ["softmax regression", "logistic regression"])
+def test_a_population_goes_on_with_the_members_it_started_with(tmp_path, experiment):
+    def members(folder):
+        names = ["adam", "sgd_nesterov", "adagrad", "adamax"]
+        return [job(experiment, f"optimizer={name}", results=tmp_path / folder) for name in names]
+
+    whole, cut = members("whole"), members("cut")
+    execute(whole)
+    stopped_behind(2, cut)
+    assert seen_epochs(list(reversed(cut))) == [3, 4], "the order in which they are asked for does not matter"
+    assert curves(cut) == curves(whole)
+
+
+def test_other_members_have_a_checkpoint_of_their_own(tmp_path):
+    pair = [job("MLP", f"seed={seed}", results=tmp_path) for seed in range(2)]
+    stopped_behind(2, pair[:1])
+    assert seen_epochs(pair[1:]) == [0, 1, 2, 3, 4]
+    assert checkpoint_of(pair[:1]).is_file()
+
+
+def test_a_run_that_diverged_before_it_was_stopped_stays_diverged(tmp_path):
+    hopeless = ["optimizer=sgd", "optimizer.lr=1e30", "l2=1"]
+    whole, cut = (job("softmax regression", *hopeless, results=tmp_path / name) for name in ("whole", "cut"))
+    (record,) = execute([whole])
+    assert record.meta["status"] == "diverged"
+    stopped_behind(1, [cut])
+    (resumed,) = execute([cut])
+    assert curves([cut]) == curves([whole])
+    assert resumed.meta["diverged_step"] == record.meta["diverged_step"]
+
+
+def test_diagnostics_go_on_too(tmp_path):
+    whole, cut = (job("MLP", "diagnostics=true", results=tmp_path / name) for name in ("whole", "cut"))
+    execute([whole])
+    stopped_behind(2, [cut])
+    execute([cut])
+    assert (cut.folder / "diagnostics.csv").read_bytes() == (whole.folder / "diagnostics.csv").read_bytes()
+
+
+def test_a_checkpoint_waits_until_it_is_time(tmp_path):
+    patient = job("MLP", "checkpoint_every=1000", results=tmp_path)
+    stopped_behind(3, [patient])
+    assert not checkpoint_of([patient]).exists()
+    with pytest.raises(UserError, match=r"checkpoint_every=-1 is not allowed: give a number of at least 0"):
+        job("MLP", "checkpoint_every=-1", results=tmp_path)
+
+
+def test_how_often_a_run_is_kept_is_no_part_of_what_it_is(tmp_path):
+    assert job("MLP", results=tmp_path).key == job("MLP", "checkpoint_every=7", results=tmp_path).key
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: content.replace(b"checkpoint 1", b"checkpoint 0", 1),
+        lambda content: b"",
+    ],
+    ids=["truncated", "a bit flipped", "another format", "empty"],
+)
+def test_a_damaged_checkpoint_is_named_and_its_run_begins_anew(tmp_path, capsys, damage):
+    whole, cut = (job("MLP", results=tmp_path / name) for name in ("whole", "cut"))
+    execute([whole])
+    stopped_behind(2, [cut])
+    path = checkpoint_of([cut])
+    path.write_bytes(damage(path.read_bytes()))
+    assert seen_epochs([cut]) == [0, 1, 2, 3, 4]
+    assert curves([cut]) == curves([whole])
+    assert f"The checkpoint {path} is of no use: its checksum" in capsys.readouterr().err
+
+
+def test_no_code_in_a_checkpoint_is_run(tmp_path, capsys):
+    class Code:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "run"), "w"))
+
+    class Learner:
+        def state(self):
+            return {"weights": Code()}
+
+    stopped = job("MLP", results=tmp_path)
+    rows = []
+    with pytest.raises(Stopped):
+        execute([stopped], on_row=lambda _, row: rows.append(row) if row.epoch < 2 else stop())
+    path = tmp_path / "checkpoint.pt"
+    Keeper(path, every=0).offer(Learner(), rows, [])
+    assert Keeper(path, every=0).load() is None
+    assert not (tmp_path / "run").exists()
+    assert "holds more than numbers" in capsys.readouterr().err
+
+
+def stop():
+    raise Stopped
+
+
+def test_a_disk_without_room_for_a_checkpoint_costs_the_run_nothing(tmp_path, capsys):
+    whole, cut = (job("MLP", results=tmp_path / name) for name in ("whole", "cut"))
+    execute([whole])
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "checkpoints").touch()  # a file where the folder should be
+    execute([cut])
+    assert curves([cut]) == curves([whole])
+    assert capsys.readouterr().err.count("No checkpoint can be kept") == 1
+
+
+FORGETFUL = """
+import torch
+
+class Forgetful(torch.optim.SGD):
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1  # which its state_dict knows nothing of
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.sub_(group["lr"] / self.steps * p.grad)
+"""
+
+
+def test_an_optimizer_whose_state_dict_does_not_hold_its_state_begins_anew(tmp_path, monkeypatch):
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    overrides = ["optimizer=external", "optimizer._target_=forgetful.Forgetful", "optimizer.lr=0.1"]
+    whole, cut = (job("MLP", *overrides, results=tmp_path / name) for name in ("whole", "cut"))
+    assert not cut.resumable
+    execute([whole])
+    stopped_behind(2, [cut])
+    assert not checkpoint_of([cut]).exists()
+    execute([cut])
+    assert curves([cut]) == curves([whole])
+
+
+def test_a_record_says_with_whom_it_was_trained(tmp_path):
+    pair = [job("softmax regression", f"optimizer={name}", results=tmp_path) for name in ("adam", "adagrad")]
+    execute(pair)
+    assert len({records.read(each.folder).meta["group"] for each in pair}) == 1
+    (alone,) = execute([job("softmax regression", results=tmp_path / "alone")])
+    assert alone.meta["group"] != records.read(pair[0].folder).meta["group"]
+    assert torch.device(alone.meta["device"]).type == "cpu"
