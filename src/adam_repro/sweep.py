@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,46 @@ MOST_MEMBERS = 105  # beyond this a member's step gets no faster (`make bench`)
 OVERHEAD_MEMBERS = 6  # a step of a population costs about as much as this many members more (measured by `make bench`)
 
 
-def run(jobs: Sequence[Job], *, workers: int | None, tracking: dict[str, Any], folder: Path) -> dict[str, str]:
+def run(
+    jobs: Sequence[Job],
+    *,
+    workers: int | None,
+    tracking: dict[str, Any],
+    folder: Path,
+    train: Callable[[Sequence[Job], int | None], dict[str, str]] | None = None,
+) -> dict[str, str]:
     """Train all jobs that have no record yet; the traceback of each job that failed, by its key.
 
-    Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go.
+    Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go. ``train`` takes the
+    jobs that wait, and ``workers``, and returns what failed; None: they are trained by processes of this machine.
     """
     began = time.perf_counter()
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
-    processes = workers or cores()
-    groups = populations(waiting, processes)
     skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
-    print(f"{len(distinct)} runs{skipped}; {len(groups)} groups on {min(processes, len(groups))} processes")
+    print(f"{len(distinct)} runs{skipped}.")
+    failures = (train or train_here)(waiting, workers) if waiting else {}
+    done = [job for job in jobs if job.key not in failures]
+    _write_index(folder, done)
+    mirror(done, tracking, folder / "wandb")
+    _report(distinct, failures, tracking=tracking, folder=folder, seconds=time.perf_counter() - began)
+    return failures
+
+
+def train_here(jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
+    """Train ``jobs`` on this machine, by so many ``workers`` (None: one for each core); see ``train_groups``."""
+    processes = workers or cores()
+    return train_groups(populations(jobs, processes), processes)
+
+
+def train_groups(
+    groups: Sequence[Sequence[Job]], processes: int, execute: Callable[..., Any] = execute
+) -> dict[str, str]:
+    """Train populations, ``processes`` at a time; the traceback of each job that failed, by its key."""
+    print(f"{len(groups)} groups on {min(processes, len(groups))} processes", flush=True)
     failures: dict[str, str] = {}
     with Progress(groups) as progress:
-        for event in run_groups(execute, groups, processes) if groups else ():
+        for event in run_groups(execute, groups, processes):
             match event:
                 case Epoch(group, epoch, costs):
                     progress.epoch(group, epoch, costs)
@@ -47,44 +72,52 @@ def run(jobs: Sequence[Job], *, workers: int | None, tracking: dict[str, Any], f
                         failures.update(
                             {job.key: error for job in groups[group] if not records.is_complete(job.folder, job.key)}
                         )
-    done = [job for job in jobs if job.key not in failures]
-    _write_index(folder, done)
-    mirror(done, tracking, folder / "wandb")
-    _report(distinct, failures, tracking=tracking, folder=folder, seconds=time.perf_counter() - began)
     return failures
 
 
-def populations(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
-    """Jobs that share minibatches (never across seeds) as populations, cut so that all processes end together."""
+def populations(jobs: Sequence[Job], processes: int, *, least: int = 1) -> list[list[Job]]:
+    """Jobs that share minibatches (never across seeds) as populations, cut so that all processes end together.
+
+    No group is cut into parts of fewer than ``least`` members, on average.
+    """
     by_group: dict[str, list[Job]] = {}
     for index, job in enumerate(jobs):
         by_group.setdefault(job.group or f"alone {index}", []).append(job)
     groups = [sorted(group, key=_rule) for group in by_group.values()]
-    parts = min(range(1, 5), key=lambda parts: (_makespan(groups, parts, processes), parts))
-    cut = [part for group in groups for part in _cut(group, parts)]
-    return sorted(cut, key=len, reverse=True)
+    cuts = [[part for group in groups for part in _cut(group, parts, least)] for parts in range(1, 5)]
+    best = min(cuts, key=lambda cut: (_makespan(cut, processes), len(cut)))
+    return sorted(best, key=len, reverse=True)
 
 
 def _rule(job: Job) -> str:
     return job.config["optimizer"]["_target_"]
 
 
-def _cut(group: list[Job], parts: int) -> list[list[Job]]:
-    parts = max(parts, math.ceil(len(group) / MOST_MEMBERS))
+def _cut(group: list[Job], parts: int, least: int) -> list[list[Job]]:
+    parts = max(min(parts, len(group) // least), math.ceil(len(group) / MOST_MEMBERS))
     size = math.ceil(len(group) / parts)
     return [group[start : start + size] for start in range(0, len(group), size)]
 
 
-def _makespan(groups: list[list[Job]], parts: int, processes: int) -> float:
+def cost(population: Sequence[Job]) -> float:
+    """How long a population takes, in member-epochs."""
+    return (len(population) + OVERHEAD_MEMBERS) * population[0].config["epochs"]
+
+
+def _makespan(cut: list[list[Job]], processes: int) -> float:
     """How long the longest process takes, in member-epochs, when each takes the next group as it comes free."""
-    costs = sorted(
-        ((len(part) + OVERHEAD_MEMBERS) * part[0].config["epochs"] for group in groups for part in _cut(group, parts)),
-        reverse=True,
-    )
-    ends = [0.0] * processes
-    for cost in costs:
-        ends[ends.index(min(ends))] += cost
-    return max(ends)
+    return max(sum(map(cost, share)) for share in shares(cut, processes))
+
+
+def shares(cut: Sequence[list[Job]], count: int) -> list[list[list[Job]]]:
+    """``count`` shares of populations that cost about the same: the next longest goes where least is."""
+    dealt: list[list[list[Job]]] = [[] for _ in range(count)]
+    totals = [0.0] * count
+    for population in sorted(cut, key=cost, reverse=True):
+        least = totals.index(min(totals))
+        dealt[least].append(population)
+        totals[least] += cost(population)
+    return dealt
 
 
 def mirror(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
