@@ -47,7 +47,8 @@ class Job:
 
     ``config`` is what decides its curve, and nothing else; ``key`` is the hash of that. ``source`` is how to load
     the data in any process without asking the network again. ``group`` is equal for jobs that can be one population.
-    ``resumable``: whether its optimizer's ``state_dict`` holds all that it has learnt.
+    ``resumable``: whether its optimizer's ``state_dict`` holds all that it has learnt. ``optimizer_source``: what the
+    key has of an optimizer from outside, None for one of this package.
     """
 
     config: dict[str, Any]
@@ -57,6 +58,7 @@ class Job:
     group: str | None
     population: dict[str, Any] | None
     resumable: bool
+    optimizer_source: str | None
     figure: str | None
     arm: str | None
     curve: str
@@ -129,6 +131,7 @@ def prepare(cfg: DictConfig) -> Job:
         group=group,
         population=population,
         resumable=resumable,
+        optimizer_source=identity.get("source"),
         figure=cfg.figure.name if cfg.figure is not None else None,
         arm=given["arm"],
         curve=given["curve"] or found.__name__ + given["variant"],
@@ -283,6 +286,7 @@ def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str)
         "status": "diverged" if diverged_step else "finished",
         "diverged_step": diverged_step,
         "key": job.key,
+        **({} if job.optimizer_source is None else {"optimizer_source": job.optimizer_source}),
         "members": len(last.diverged_step),
         "group": group,
         "train_seconds": sum(row.train_seconds for row in rows),
