@@ -40,7 +40,7 @@ def run(
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
-    print(f"{len(distinct)} runs{skipped}.")
+    print(f"{len(distinct)} runs{skipped}", end="; " if waiting else "\n", flush=True)
     failures = (train or train_here)(waiting, workers) if waiting else {}
     done = [job for job in jobs if job.key not in failures]
     _write_index(folder, done)
