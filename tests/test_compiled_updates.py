@@ -1,4 +1,4 @@
-"""Large parameters are updated by one compiled loop: the rule as written, whatever the size, the order in memory."""
+"""A large model's parameters are updated by one compiled program: the rule as written, whatever their order in memory."""
 
 from __future__ import annotations
 
@@ -120,14 +120,22 @@ def test_every_rule_in_every_form_is_itself_when_it_is_cut_in_two(
     assert_equal(theta, optimizer.state[theta], expected, tolerance)
 
 
-def test_parameters_of_a_group_share_the_coefficients_of_a_step_and_small_ones_take_the_rule(loops):
-    thetas = [start((6, 5)), start((3, 3)), start((40,)), start((5, 6), dtype=torch.float64)]
-    optimizer = Adam(thetas)
-    for _ in range(2):
-        for theta in thetas:
-            theta.grad = torch.ones_like(theta)
-        optimizer.step()
-    assert loops == [(1, torch.float32), (1, torch.float64), (2, torch.float32), (2, torch.float64)]
+def test_parameters_of_a_group_are_updated_together_those_of_one_dtype_by_one_program(loops, monkeypatch):
+    def after_three_steps():
+        thetas = [start((6, 5)), start((3, 3)), start((1,)), start((5, 6), dtype=torch.float64), start((2, 2))]
+        optimizer = Adam(thetas)
+        for step in range(3):
+            for theta, factor in zip(thetas, (1, 2, 3, 4, 5), strict=True):
+                theta.grad = torch.full_like(theta, factor * (step - 1.5))
+            thetas[-1].grad = None if step == 0 else thetas[-1].grad  # from here on a step behind the others
+            optimizer.step()
+        return thetas
+
+    found = after_three_steps()
+    large = [torch.float32, torch.float64]
+    assert loops == [(t, dtype) for t in (1, 2, 3) for dtype in large], "the last one, alone at its step, is small"
+    monkeypatch.setattr(rule, "COMPILED_FROM", float("inf"))
+    torch.testing.assert_close(found, after_three_steps(), rtol=1e-6, atol=1e-7)
 
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}

@@ -24,7 +24,8 @@ UPPER_BOUND |= {"beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
 TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}
 
 COMPILED_FROM = 2**13
-"""Elements from which on a parameter is updated by one compiled loop: as written a rule makes a dozen passes."""
+"""Elements from which on the parameters of a group are updated by one compiled program: as written a rule makes a
+dozen passes over each."""
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -103,14 +104,17 @@ class RuleOptimizer(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             settings = {name: group[name] for name in self.hyperparameters}
-            known: dict[tuple, Any] = {}
+            together: dict[tuple[int, torch.dtype, torch.device], list[list[Tensor]]] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, p.grad, settings, known)
+                    t, tensors = self._due(p, p.grad)
+                    together.setdefault((t, p.dtype, p.device), []).append(tensors)
+            for shared, parameters in together.items():
+                self._update(*shared, parameters, settings)
         return loss
 
-    def _update(self, p: Tensor, g: Tensor, settings: dict[str, Any], known: dict[tuple, Any]) -> None:
-        """One parameter's update; ``known`` keeps what parameters of the group share in this step."""
+    def _due(self, p: Tensor, g: Tensor) -> tuple[int, list[Tensor]]:
+        """The number of the update that ``p`` is due, and what takes part in it: p, g and the state behind them."""
         if g.layout is not torch.strided:
             raise ValueError(
                 f"{type(self).__name__} takes dense gradients, and one here is {g.layout}; "
@@ -120,38 +124,45 @@ class RuleOptimizer(torch.optim.Optimizer):
         if not state:
             state.update({name: torch.zeros_like(p) for name in self.state_names}, t=0)
         state["t"] += 1
-        memory = [state[name] for name in self.state_names]
-        if p.numel() >= COMPILED_FROM and p.is_floating_point() and _same_layout(p, g, *memory):
-            shared = (state["t"], p.dtype, p.device)
-            if shared not in known:
-                known[shared] = _compiled_update(type(self), *shared, settings)
-            update, coefficients = known[shared]
-            update(*(_flat(tensor) for tensor in (p, g, *memory)), *coefficients)
-            return
-        theta, *memory = self.rule(p, g, *memory, state["t"], **settings)
-        p.copy_(theta)
-        state.update(zip(self.state_names, memory, strict=True))
+        return state["t"], [p, g, *(state[name] for name in self.state_names)]
+
+    def _update(
+        self, t: int, dtype: torch.dtype, device: torch.device, parameters: list[list[Tensor]], settings: dict[str, Any]
+    ) -> None:
+        """Update number ``t`` of parameters of one ``dtype`` and ``device``, each given with its gradient and state."""
+        aligned = [tensors for tensors in parameters if _same_layout(*tensors)] if dtype.is_floating_point else []
+        if sum(tensors[0].numel() for tensors in aligned) >= COMPILED_FROM:
+            update, coefficients = _compiled_update(type(self), t, dtype, device, settings)
+            update([[_flat(tensor) for tensor in tensors] for tensors in aligned], coefficients)
+            parameters = [tensors for tensors in parameters if not _same_layout(*tensors)]
+        for p, g, *memory in parameters:
+            theta, *memory = self.rule(p, g, *memory, t, **settings)
+            p.copy_(theta)
+            self.state[p].update(zip(self.state_names, memory, strict=True))
 
 
 def _compiled_update(
     cls: type[RuleOptimizer], t: int, dtype: torch.dtype, device: torch.device, settings: dict[str, Any]
-) -> tuple[Callable, tuple[Tensor, ...]]:
-    """The rule as one loop, and its coefficients at step ``t``: formed in float64 and cast once."""
-    staged, update = _loop(cls.rule, cls.state_names, tuple((name, settings[name]) for name in cls.flags))
+) -> tuple[Callable, Tensor]:
+    """The rule as one program, and its coefficients at step ``t``: formed in float64 and cast once."""
+    staged, update = _program(cls.rule, cls.state_names, tuple((name, settings[name]) for name in cls.flags))
     numbers = {name: value for name, value in settings.items() if name not in cls.flags}
-    return update, torch.tensor(staged.coefficients(t, **numbers), dtype=dtype, device=device).unbind()
+    return update, torch.tensor(staged.coefficients(t, **numbers), dtype=dtype, device=device)
 
 
 @functools.cache
-def _loop(rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...]) -> tuple[Staged, Callable]:
+def _program(
+    rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...]
+) -> tuple[Staged, Callable]:
     """The rule cut in two (see staging), and its elementwise part as a function that writes into flat tensors."""
     staged = stage(rule, state_names, flags)
 
     @functools.partial(compiled, dynamic=True)
-    def update(theta: Tensor, g: Tensor, *more: Tensor) -> None:
-        results = staged.elementwise(theta, g, *more)
-        for old, new in zip((theta, *more), results, strict=False):  # behind the state come coefficients
-            old.copy_(new)
+    def update(parameters: list[list[Tensor]], coefficients: Tensor) -> None:
+        for theta, g, *memory in parameters:
+            results = staged.elementwise(theta, g, *memory, *coefficients.unbind())
+            for old, new in zip((theta, *memory), results, strict=True):
+                old.copy_(new)
 
     return staged, update
 
