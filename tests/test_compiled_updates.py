@@ -1,4 +1,4 @@
-"""A large model's parameters are updated by one compiled program: the rule as written, whatever their order in memory."""
+"""A large model's parameters are updated by one compiled program: the rule as written, in whatever order in memory."""
 
 from __future__ import annotations
 
