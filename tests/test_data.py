@@ -172,6 +172,13 @@ def test_what_is_missing_is_downloaded_through_torchvision_once(tmp_path, server
     assert mnist.load(tmp_path, stand_in="forbid").provenance == "real"
 
 
+def test_what_is_to_be_found_is_not_downloaded(tmp_path, server, monkeypatch):
+    offer(server, monkeypatch, blank_mnist())
+    with pytest.raises(UserError, match="MNIST is not at .*a folder that all machines see"):
+        mnist.load(tmp_path / "root", stand_in="found")
+    assert not (tmp_path / "root").exists()
+
+
 def test_a_download_that_breaks_off_leaves_nothing(tmp_path, server, monkeypatch):
     offer(server, monkeypatch, blank_mnist(), broken="t10k-labels-idx1-ubyte.gz")
     with pytest.raises(UserError, match="cannot be downloaded: the download failed"):
@@ -205,7 +212,7 @@ def test_forbidden_to_stand_in_is_an_error_that_names_the_remedy(tmp_path, offli
 
 
 def test_another_word_for_stand_in_is_refused(tmp_path):
-    with pytest.raises(UserError, match="stand_in=maybe is not allowed: give one of allow, forbid, only"):
+    with pytest.raises(UserError, match="stand_in=maybe is not allowed: give one of allow, forbid, only, found"):
         mnist.load(tmp_path, stand_in="maybe")
 
 

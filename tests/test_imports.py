@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From below: a module imports from the layers under its own, a package also from itself.
 LAYERS = (
     {"errors", "surroundings", "process", "products", "dropout", "staging", "compilation"},
-    {"sparse"},
+    {"sparse", "integrity"},
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics"},
     {"population", "training"},
@@ -23,6 +23,8 @@ LAYERS = (
     {"tracking", "progress", "workers", "measuring"},
     {"properties", "online_convex"},
     {"sweep"},
+    {"slurm_job"},
+    {"slurm"},
     {"app"},
     {"search"},
 )
@@ -31,6 +33,7 @@ LEAVES = ("optimizers", "models", "data", "schedules")
 # Where a library may be imported at all; hydra's plugins lie outside the package.
 ONLY_IN = {
     "wandb": {"tracking"},
+    "submitit": {"slurm", "slurm_job"},
     "hydra": {"run", "app", "sweep"},
     "omegaconf": {"run", "app", "search"},
     "torchvision": {"data"},
@@ -138,7 +141,7 @@ def test_the_package_imports_neither_scripts_nor_experiments_nor_tests():
 
 
 def test_hydras_plugins_import_torch_only_when_they_are_used():
-    heavy = {"run", "sweep", "training", "population", "surroundings", "optimizers", "data"}
+    heavy = {"run", "sweep", "slurm", "training", "population", "surroundings", "optimizers", "data"}
     for name, _, tree in sources("src/hydra_plugins"):
         imported = imports(tree, deferred=False)
         assert not within(imported) & heavy and "torch" not in libraries(imported), name

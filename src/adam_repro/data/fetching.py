@@ -14,7 +14,7 @@ from pathlib import Path
 
 from adam_repro.errors import UserError
 
-STAND_IN = ("allow", "forbid", "only")
+STAND_IN = ("allow", "forbid", "only", "found")
 PROBE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,19 @@ def obtained(
     """Whether the real data set is to be read from ``folder``; if not, its stand-in serves, which is ``instead``.
 
     ``stand_in``: "allow" fetches what is missing and lets the stand-in serve where that fails, "forbid" makes that an
-    error, "only" takes the stand-in at once. ``fetch`` puts the data into ``folder`` and gives None, or says in words
-    why it cannot. UserError for another ``stand_in``, and where "forbid" leaves nothing.
+    error, "only" takes the stand-in at once, "found" takes what lies there and asks no network. ``fetch`` puts the data
+    into ``folder`` and gives None, or says in words why it cannot. UserError for another ``stand_in``, and where
+    "forbid" or "found" leave nothing.
     """
     if stand_in not in STAND_IN:
         raise UserError(f"dataset.stand_in={stand_in} is not allowed: give one of {', '.join(STAND_IN)}.")
     if stand_in == "only" or is_there:
         return stand_in != "only"
+    if stand_in == "found":
+        raise UserError(
+            f"{name} is not at {folder}, and nothing is downloaded here: set ADAM_REPRO_DATA (or dataset.root) to a folder "
+            "that all machines see."
+        )
     reason = fetch()
     if reason is None:
         return True

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -21,10 +22,24 @@ from omegaconf import DictConfig, OmegaConf
 
 from adam_repro.errors import UserError
 
+if TYPE_CHECKING:
+    from adam_repro import slurm
+
 
 @dataclass
 class PopulationLauncherConf:
+    """Where a multirun trains; all but the first are for ``cluster=slurm``."""
+
     _target_: str = "hydra_plugins.adam_repro_population.PopulationLauncher"
+    cluster: str = "local"  # local: processes of this machine; slurm: the jobs of an array
+    partition: str | None = None  # None: the cluster's default
+    cpus: int = 4  # of each job, a process on each
+    gpus: int = 0  # of each job; with device=cuda, a process on each
+    time: int = 60  # minutes until a job is stopped and requeued
+    array: int = 16  # how many jobs of the array run at once
+    chunks: int | None = None  # into how many jobs the sweep is cut at most; None: as many as run at once
+    requeues: int = 10  # how often a job goes on behind its time limit
+    sbatch: dict[str, Any] = field(default_factory=dict)  # any other option of sbatch: account, mem, constraint, ...
 
 
 @dataclass
@@ -126,7 +141,12 @@ def _refuse_what_the_figure_fixes(chosen: dict[str, list[str]]) -> None:
 
 
 class PopulationLauncher(Launcher):
-    """Composes and checks every job of a multirun, then trains them together: see ``adam_repro.sweep``."""
+    """Composes and checks every job of a multirun, then trains them together: see ``adam_repro.sweep``, ``slurm``."""
+
+    def __init__(self, cluster: str = "local", **asked: Any):
+        if cluster not in ("local", "slurm"):
+            raise UserError(f"hydra.launcher.cluster={cluster} is not allowed: give local or slurm.")
+        self.cluster, self.asked = cluster, asked
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
@@ -139,17 +159,19 @@ class PopulationLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self._compose(overrides) for overrides in job_overrides]
+        array = self._array(configs)
         jobs = [prepare(config) for config in configs]
         cfg = configs[0]
         if cfg.plan:
-            sweep.show_plan(jobs, workers=cfg.workers)
+            sweep.show_plan(jobs, workers=cfg.workers if array is None else array.most_processes(cfg.workers))
             failures = {}
         else:
             folder = Path(cfg.results)
             if cfg.figure is not None:
                 folder = folder / cfg.scale.name / cfg.figure.name
             tracking = OmegaConf.to_container(cfg.tracking)
-            failures = sweep.run(jobs, workers=cfg.workers, tracking=tracking, folder=folder)
+            train = None if array is None else array.train
+            failures = sweep.run(jobs, workers=cfg.workers, tracking=tracking, folder=folder, train=train)
         return [
             JobReturn(
                 overrides=list(overrides),
@@ -161,6 +183,17 @@ class PopulationLauncher(Launcher):
             )
             for overrides, config, job in zip(job_overrides, configs, jobs, strict=True)
         ]
+
+    def _array(self, configs: Sequence[DictConfig]) -> "slurm.Array | None":
+        """What is asked of Slurm, None for training here. What the nodes' GPUs are to train is checked on a CPU."""
+        if self.cluster == "local":
+            return None
+        from adam_repro import slurm
+
+        array = slurm.Array(**self.asked)
+        for config in configs:
+            config.device = array.device(config.device)
+        return array
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         """The job's configuration without Hydra's own node.
