@@ -8,6 +8,7 @@ from collections import OrderedDict
 import pandas as pd
 import pytest
 import torch
+from made_records import CONFIG, curve_of, meta_of
 from tiny_data import OVERRIDES
 from torch import nn
 
@@ -151,8 +152,6 @@ def test_a_run_that_diverges_has_diagnostics_as_far_as_its_curve(tmp_path):
 def test_a_record_reads_its_diagnostics_as_they_were_written(tmp_path):
     rows = [[1, "conv1", 1 / 3, 1e-30, 0.5, 1.0, 7.0, math.nan], [1, "conv2", 0.0, 2.0, 0.25, 1.5, 1e9, 0.75]]
     written = pd.DataFrame(rows, columns=["epoch", *diagnostics.COLUMNS])
-    curve = pd.DataFrame([[0, math.nan, 1.0, 0.0, 1.0, 0.5]], columns=records.COLUMNS)
-    records.write(tmp_path, {"seed": 0}, curve, {"key": "a" * 64}, diagnostics=written)
+    config = {**CONFIG, "epochs": 1}
+    records.write(tmp_path, config, curve_of(config, 1), meta_of(config), diagnostics=written)
     pd.testing.assert_frame_equal(records.read(tmp_path).diagnostics, written, rtol=1e-5)
-    (tmp_path / "diagnostics.csv").unlink()
-    assert records.read(tmp_path).diagnostics is None

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
 
 import pandas as pd
 import pytest
+from made_records import CONFIG, curve_of, folder_of, meta_of
 
 from adam_repro import diagnostics, records
 from adam_repro.analysis.curves import FINAL_COLUMNS, FigureData
-from adam_repro.analysis.gather import COSTS, gather
+from adam_repro.analysis.gather import COSTS, final_costs, gather
 from adam_repro.errors import UserError
 
 MILESTONES = (10, 100)
 
 
 def config(*, seed=0, epochs=100, l2=0.0, provenance="real"):
-    return {
-        "experiment": "vae",
-        "dataset": {"name": "mnist", "provenance": provenance, "checksum": "0", "train_examples": 60_000},
-        "optimizer": {"_target_": "adam_repro.optimizers.Adam", "lr": 0.1, "beta1": 0.9},
-        "schedule": {"_target_": "adam_repro.schedules.constant", "_partial_": True},
-        "l2": l2,
-        "batch_size": 100,
-        "epochs": epochs,
-        "seed": seed,
-    }
-
-
-def curve(last):
-    """The training cost of epoch e is 100 + e; test costs are there every tenth epoch only."""
-    rows = [
-        [e, 100.0 + e if e else math.nan, *((200.0 + e, 0.0, 300.0 + e, math.nan) if e % 10 == 0 else 4 * [math.nan])]
-        for e in range(last + 1)
-    ]
-    return pd.DataFrame(rows, columns=records.COLUMNS)
+    """Test costs are there every tenth epoch only, and at the end."""
+    dataset = {**CONFIG["dataset"], "provenance": provenance}
+    every_tenth = list(range(0, 101, 10))
+    return {**CONFIG, "dataset": dataset, "l2": l2, "epochs": epochs, "evaluate_at": every_tenth, "seed": seed}
 
 
 @pytest.fixture
@@ -44,14 +30,14 @@ def figure(tmp_path):
 
     def write(runs, *, milestones=(), **settings):
         entries = []
-        for number, (arm, seed, last, diverged_step, *more) in enumerate(runs):
-            meta = {"status": "diverged" if diverged_step else "finished", "diverged_step": diverged_step}
-            meta |= {"key": "a" * 64, "versions": {"torch": "2"}, "hardware": {"cpu": "one"}, "commit": "abc"}
-            folder = tmp_path / "runs" / "vae" / f"run{number}"
-            inside = more[0] if more else None
-            records.write(folder, config(seed=seed, **settings), curve(last), meta, diagnostics=inside)
+        for arm, seed, last, diverged_step, *more in runs:
+            given = config(seed=seed, **({"epochs": last} if not diverged_step else {}) | settings)
+            status = "diverged" if diverged_step else "finished"
+            place = folder_of(tmp_path, given)
+            meta = meta_of(given, status=status, diverged_step=diverged_step)
+            records.write(place, given, curve_of(given, last), meta, diagnostics=more[0] if more else None)
             entry = {"arm": arm, "curve": "Adam", "seed": seed, "tuned_at": None, "tuned_on": None}
-            entries.append({**entry, "on_grid_edge": False, "record": f"runs/vae/run{number}"})
+            entries.append({**entry, "on_grid_edge": False, "record": str(place.relative_to(tmp_path))})
         folder = tmp_path / "paper" / "fig4"
         records.write_index(folder / "index.csv", entries)
         gather(folder, tmp_path, figure="fig4", scale="paper", command="this", milestones=milestones)
@@ -70,7 +56,8 @@ def test_without_milestones_a_run_has_one_line_of_means_over_its_last_five_epoch
     assert finals.columns.tolist() == FINAL_COLUMNS
     line = finals.iloc[0].to_dict()
     assert (line["lr"], line["schedule"], line["hyper"], line["l2"]) == (0.1, "constant", '{"beta1":0.9}', 0)
-    assert line["record"] == "run0" and line["train_loss"] == 300, "of those five, the one that was evaluated"
+    assert line["record"].startswith("mnist_adam_lr0.1_seed0-")
+    assert line["train_loss"] == 300, "of those five, the one that was evaluated"
 
 
 def test_milestones_have_a_line_each_with_the_costs_of_their_own_epoch(figure):
@@ -101,9 +88,9 @@ def test_a_run_that_ends_before_a_milestone_has_no_line_for_it(figure):
 
 
 def test_a_run_shorter_than_all_milestones_has_a_line_for_its_last_epoch(figure):
-    finals = figure([("grid", 0, 2, 0), ("grid", 1, 1, 200)], milestones=MILESTONES, epochs=2).finals
+    finals = figure([("grid", 0, 2, 0), ("grid", 1, 1, 700)], milestones=MILESTONES, epochs=2).finals
     assert lines(finals)[0] == [0, 2, "finished", 0, 102.0]
-    assert lines(finals)[1][:4] == [1, 2, "diverged", 200]
+    assert lines(finals)[1][:4] == [1, 2, "diverged", 700]
 
 
 def test_curves_are_those_of_the_arms_that_are_drawn(figure):
@@ -131,7 +118,8 @@ def test_diagnostics_are_put_together_with_the_arm_curve_and_seed_of_their_run(f
 
 def test_diagnostics_of_an_earlier_gathering_are_gone_where_no_run_has_any(figure, tmp_path):
     assert figure([("tuned", 0, 2, 0, inside(1))]).diagnostics is not None
-    (tmp_path / "runs" / "vae" / "run0" / "diagnostics.csv").unlink()
+    for path in (tmp_path / "runs").rglob("diagnostics.csv"):
+        path.unlink()
     assert figure([("tuned", 0, 2, 0)]).diagnostics is None
     assert not (tmp_path / "paper" / "fig4" / "diagnostics.csv").exists()
 
@@ -139,12 +127,97 @@ def test_diagnostics_of_an_earlier_gathering_are_gone_where_no_run_has_any(figur
 def test_the_provenance_is_what_all_runs_share(figure):
     provenance = figure([("tuned", 1, 2, 0), ("tuned", 0, 2, 0)]).provenance
     shared = {"figure": "fig4", "scale": "paper", "experiment": "vae", "provenance": "real", "seeds": [0, 1]}
-    assert provenance.items() >= {**shared, "epochs": 100, "command": "this", "commit": "abc"}.items()
+    assert provenance.items() >= {**shared, "epochs": 2, "command": "this", "commit": "abc"}.items()
 
 
-def test_runs_of_different_lengths_are_not_put_together(figure, tmp_path):
-    figure([("tuned", 0, 2, 0), ("tuned", 1, 2, 0)])
-    path = tmp_path / "runs" / "vae" / "run1"
-    records.write(path, config(seed=1, epochs=7), curve(2), json.loads((path / "meta.json").read_text()))
-    with pytest.raises(UserError, match=r"differ in epochs: \[100, 7\]. Run the whole figure again"):
-        gather(tmp_path / "paper" / "fig4", tmp_path, figure="fig4", scale="paper", command="this")
+def gathered(tmp_path):
+    gather(tmp_path / "paper" / "fig4", tmp_path, figure="fig4", scale="paper", command="this")
+
+
+def put(tmp_path, *configs, **changed):
+    """An index of a run for each of ``configs``, all written with meta data that are ``changed``."""
+    entries = []
+    for given in configs:
+        place = folder_of(tmp_path, given)
+        records.write(place, given, curve_of(given, given["epochs"]), meta_of(given, **changed))
+        entry = {"arm": "tuned", "curve": "Adam", "seed": given["seed"], "tuned_at": None, "tuned_on": None}
+        entries.append({**entry, "on_grid_edge": False, "record": str(place.relative_to(tmp_path))})
+    records.write_index(tmp_path / "paper" / "fig4" / "index.csv", entries)
+    return [tmp_path / entry["record"] for entry in entries]
+
+
+def test_runs_of_different_lengths_are_not_put_together(tmp_path):
+    one, other = put(tmp_path, config(epochs=2), config(seed=1, epochs=7))
+    said = f"differ in epochs: {one.name} has 2, and {other.name} has 7. Run the whole figure again"
+    with pytest.raises(UserError, match=said):
+        gathered(tmp_path)
+
+
+def test_runs_of_different_curve_versions_are_not_put_together(tmp_path, monkeypatch):
+    put(tmp_path, config(epochs=2), config(seed=1, epochs=2))
+    index = (tmp_path / "paper" / "fig4" / "index.csv").read_text().splitlines()
+    monkeypatch.setattr(records, "CURVE_VERSION", records.CURVE_VERSION + 1)
+    put(tmp_path, config(seed=2, epochs=2))
+    newer = (tmp_path / "paper" / "fig4" / "index.csv").read_text().splitlines()
+    (tmp_path / "paper" / "fig4" / "index.csv").write_text("\n".join([*index, *newer[1:], ""]))
+    with pytest.raises(UserError, match=r"differ in curve_version: .*_seed0-\w+ has 1, and .*_seed2-\w+ has 2"):
+        gathered(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "paper" / "fig4").iterdir()) == ["index.csv"]
+
+
+def test_every_damaged_record_of_a_figure_is_named_and_nothing_is_written(tmp_path):
+    places = put(tmp_path, *(config(seed=seed, epochs=2) for seed in range(5)))
+    shutil.rmtree(places[0])
+    (places[1] / "curve.csv").write_text("")
+    (places[2] / "config.yaml").write_bytes((places[3] / "config.yaml").read_bytes())
+    with pytest.raises(UserError) as told:
+        gathered(tmp_path)
+    said = str(told.value).splitlines()
+    assert len(said) == 3
+    for place, file, line in zip(places, ("meta.json", "curve.csv", "config.yaml"), said, strict=False):
+        assert line.startswith(str(place / file)) and "run it again" in line
+    assert sorted(path.name for path in (tmp_path / "paper" / "fig4").iterdir()) == ["index.csv"]
+
+
+def test_a_record_under_another_runs_name_is_not_taken_for_it(tmp_path):
+    one, other = put(tmp_path, config(epochs=2), config(seed=1, epochs=2))
+    shutil.rmtree(other)
+    shutil.copytree(one, other)
+    with pytest.raises(UserError, match=rf"{other.name} has the record of another run: of vae, seed 0"):
+        gathered(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        (lambda text: "", "index.csv is damaged"),
+        (lambda text: text.replace("arm,", "arms,"), "index.csv is no index: its columns are not"),
+        (lambda text: text.replace(",0,", ",1,"), r"has the seed 0, and .*index.csv says 1"),
+        (lambda text: text.replace(",0,", ",many,"), "index.csv is damaged"),
+        (lambda text: text + text.splitlines()[1] + "\n", "index.csv has a line twice"),
+        (lambda text: text.replace("runs/vae/", "runs/vae/x"), "meta.json is missing"),
+    ],
+)
+def test_a_damaged_index_is_named_with_its_remedy(tmp_path, changed, said):
+    put(tmp_path, config(epochs=2))
+    path = tmp_path / "paper" / "fig4" / "index.csv"
+    path.write_text(changed(path.read_text()))
+    with pytest.raises(UserError, match=said) as told:
+        gathered(tmp_path)
+    assert "again" in str(told.value)
+
+
+def test_a_missing_index_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"index\.csv is missing. Run the figure again"):
+        gathered(tmp_path)
+
+
+def test_an_evaluation_that_is_not_a_number_is_not_left_out_of_a_mean(tmp_path):
+    given = {**config(epochs=7), "evaluate_at": None}
+    curve = curve_of(given, 7)
+    curve.loc[6, "test_loss"] = math.nan
+    curve.loc[6, "train_loss"] = math.inf
+    records.write(tmp_path, given, curve, meta_of(given))
+    costs = final_costs(records.read(tmp_path))
+    assert costs["train_cost"] == 105
+    assert math.isnan(costs["test_loss"]) and costs["train_loss"] == math.inf

@@ -9,6 +9,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from made_records import CONFIG, meta_of
 from tiny_data import OVERRIDES
 
 from adam_repro import records
@@ -16,8 +17,8 @@ from adam_repro.app import compose
 from adam_repro.errors import UserError
 from adam_repro.run import execute, prepare
 
-KEY = "a" * 64
-CONFIG = {"experiment": "logistic_regression", "optimizer": {"lr": 1e-3, "eps": 1e-8}, "evaluate_at": None, "seed": 0}
+CONFIG = {**CONFIG, "evaluate_at": [0]}
+KEY = records.key_of({"config": CONFIG})
 
 
 def curve():
@@ -26,8 +27,8 @@ def curve():
     return pd.DataFrame(rows, columns=records.COLUMNS)
 
 
-def written(folder, key=KEY):
-    return records.write(folder, CONFIG, curve(), {"key": key, "status": "finished", "diverged_step": 0})
+def written(folder, **changes):
+    return records.write(folder, CONFIG, curve(), meta_of(CONFIG, **changes))
 
 
 def job(*overrides, results="unused"):
@@ -47,11 +48,11 @@ def test_a_record_reads_as_it_was_written(tmp_path):
     assert files(tmp_path) == ["config.yaml", "curve.csv", "meta.json", "run"]
 
 
-def test_a_curve_has_nine_digits_and_empty_fields_for_no_number(tmp_path):
+def test_a_curve_has_nine_digits_and_empty_fields_for_what_was_not_taken(tmp_path):
     written(tmp_path)
     assert (tmp_path / "curve.csv").read_text().splitlines()[1:3] == [
         "0,,2.30258509,0,2.302585,0.1",
-        "1,0.333333333,,,,",
+        "1,0.333333333,,nan,,",
     ]
 
 
@@ -97,7 +98,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_folder_that_holds_another_run_is_neither_done_nor_overwritten(tmp_path):
     written(tmp_path, key=KEY[:8] + "b" * 56)
-    with pytest.raises(UserError, match=r"holds another run: its key is aaaaaaaabbb.*, this run's is aaaaaaaaaaa"):
+    with pytest.raises(UserError, match=f"holds another run: its key is {KEY[:8]}bbb.*, this run's is {KEY}"):
         records.is_complete(tmp_path, KEY)
 
 

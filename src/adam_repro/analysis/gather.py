@@ -15,12 +15,16 @@ import pandas as pd
 
 from adam_repro import records
 from adam_repro.analysis.curves import CURVE_COLUMNS, DIAGNOSTIC_COLUMNS
+from adam_repro.errors import UserError
+from adam_repro.integrity import is_evaluated
 
 COSTS = ["train_cost", "train_loss", "test_loss", "test_accuracy"]
 FINAL_EPOCHS = 5
 """A final cost is the mean over the last five epochs (the protocol's criterion)."""
 
 UNDRAWN_ARMS = ("grid", "control")
+INDEX_COLUMNS = ["arm", "curve", "seed", "tuned_at", "tuned_on", "on_grid_edge", "record"]
+NAMED = 10
 
 
 def gather(
@@ -30,10 +34,10 @@ def gather(
 
     ``milestones``: the epochs whose costs ``finals.csv`` is to hold, a line for each, where a figure shows costs after
     so many passes and not at the end. Those beyond a run's length are left out; where all are, its last epoch is taken.
+    UserError, before anything is written, names records that are missing, damaged or another run's.
     """
-    whole = {"tuned_at": "Int64", "tuned_on": "Int64"}
-    index = pd.read_csv(folder / "index.csv", dtype=whole).replace({pd.NA: None})
-    found = [(entry, records.read(results / entry["record"])) for entry in index.to_dict("records")]
+    found = runs_of(folder / "index.csv", results)
+    provenance = _provenance(found, figure=figure, scale=scale, command=command)
     curves = [
         record.curve.assign(arm=entry["arm"], curve=entry["curve"], seed=entry["seed"])
         for entry, record in found
@@ -51,15 +55,56 @@ def gather(
         _write_csv(folder / "diagnostics.csv", pd.concat(inside)[DIAGNOSTIC_COLUMNS])
     finals = [line for entry, record in found for line in _finals(entry, record, milestones)]
     _write_csv(folder / "finals.csv", pd.DataFrame(finals))
-    provenance = _provenance(found, figure=figure, scale=scale, command=command)
     records.write_atomically(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
 
+def runs_of(index: Path, results: Path) -> list[tuple[dict[str, Any], records.Record]]:
+    """The lines of a figure's index, each with its record; UserError tells all that is wrong with any of them."""
+    found, faults = [], []
+    for entry in read_index(index):
+        try:
+            record = records.read_in_place(results / entry["record"])
+            if record.config["seed"] != entry["seed"]:
+                raise UserError(
+                    f"{record.folder} has the seed {record.config['seed']}, and {index} says {entry['seed']}. "
+                    "Run the figure again by its one command, which writes a new index."
+                )
+            found.append((entry, record))
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        more = f"\nand {len(faults) - NAMED} more, which `make verify` lists" if len(faults) > NAMED else ""
+        raise UserError("\n".join(dict.fromkeys(faults[:NAMED])) + more)
+    return found
+
+
+def read_index(path: Path) -> list[dict[str, Any]]:
+    """The lines of a figure's index; UserError where it is missing, damaged, or has a line twice."""
+    remedy = "Run the figure again by its one command, which writes a new index."
+    try:
+        frame = pd.read_csv(path, dtype={"tuned_at": "Int64", "tuned_on": "Int64", "seed": "int64", "record": str})
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. {remedy}") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}). {remedy}") from None
+    if list(frame.columns) != INDEX_COLUMNS or frame["record"].isna().any():
+        raise UserError(f"{path} is no index: its columns are not {INDEX_COLUMNS}, or a line names no record. {remedy}")
+    if (twice := frame[frame.duplicated()]).size:
+        raise UserError(f"{path} has a line twice, of {twice['record'].iloc[0]}. {remedy}")
+    return frame.replace({pd.NA: None}).to_dict("records")
+
+
 def final_costs(record: records.Record) -> dict[str, float | None]:
-    """Means over the last epochs; None for a run that diverged."""
+    """Means over the last epochs; None for a run that diverged.
+
+    Evaluations are means over those epochs that have them. One that is not finite makes the mean so, too.
+    """
     if record.meta["status"] == "diverged":
         return dict.fromkeys(COSTS)
-    return record.curve[record.curve["epoch"] > 0].tail(FINAL_EPOCHS)[COSTS].mean().to_dict()
+    last = record.curve[record.curve["epoch"] > 0].tail(FINAL_EPOCHS)
+    evaluated = last[[is_evaluated(epoch, record.config) for epoch in last["epoch"]]]
+    means = evaluated[COSTS].mean(skipna=False).to_dict()
+    return {**means, "train_cost": last["train_cost"].mean()}
 
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -108,23 +153,22 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
     configs = [record.config for _, record in found]
     metas = [record.meta for _, record in found]
     first = configs[0]
-    tuned = [entry for entry, _ in found if entry["arm"] == "tuned"]
+    tuned = [(entry, record) for entry, record in found if entry["arm"] == "tuned"]
+    unmatched = [(entry, record) for entry, record in found if entry["arm"] != "matched"]
     return {
         "figure": figure,
         "scale": scale,
         "experiment": first["experiment"],
-        "provenance": _one("provenance", [config["dataset"]["provenance"] for config in configs]),
-        "dataset": _one("data", [config["dataset"] for config in configs]),
-        "epochs": _one("epochs", [config["epochs"] for config in configs]),
-        "batch_size": _one("batch_size", [config["batch_size"] for config in configs]),
-        "l2": _one(
-            "l2", [config["l2"] for config, (entry, _) in zip(configs, found, strict=True) if entry["arm"] != "matched"]
-        ),
+        "provenance": _one("provenance", [config["dataset"]["provenance"] for config in configs], found),
+        "dataset": _one("data", [config["dataset"] for config in configs], found),
+        "epochs": _one("epochs", [config["epochs"] for config in configs], found),
+        "batch_size": _one("batch_size", [config["batch_size"] for config in configs], found),
+        "l2": _one("l2", [record.config["l2"] for _, record in unmatched], unmatched),
         "seeds": sorted({config["seed"] for config in configs}),
-        "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry in tuned]),
-        "tuned_on": _one("tuned_on", [entry["tuned_on"] for entry in tuned]),
-        "edges": sorted({entry["curve"] for entry in tuned if entry["on_grid_edge"]}),
-        "curve_version": _one("curve_version", [meta["curve_version"] for meta in metas]),
+        "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry, _ in tuned], tuned),
+        "tuned_on": _one("tuned_on", [entry["tuned_on"] for entry, _ in tuned], tuned),
+        "edges": sorted({entry["curve"] for entry, _ in tuned if entry["on_grid_edge"]}),
+        "curve_version": _one("curve_version", [meta["curve_version"] for meta in metas], found),
         "versions": metas[0]["versions"],
         "hardware": metas[0]["hardware"],
         "commit": metas[0]["commit"],
@@ -133,14 +177,17 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
     }
 
 
-def _one(name: str, values: list) -> Any:
-    """The value that all share, None where there is none; UserError where they differ."""
-    distinct = [value for number, value in enumerate(values) if value not in values[:number]]
-    if len(distinct) > 1:
-        raise records.UserError(
-            f"The runs of one figure differ in {name}: {distinct}. Run the whole figure again by its one command."
-        )
-    return distinct[0] if distinct else None
+def _one(name: str, values: list, found: list[tuple]) -> Any:
+    """The value that all share, None where there is none; UserError names runs of ``found`` that differ."""
+    if not values:
+        return None
+    for value, (_, record) in zip(values, found, strict=True):
+        if value != values[0]:
+            raise UserError(
+                f"The runs of one figure differ in {name}: {found[0][1].folder.name} has {values[0]}, and "
+                f"{record.folder.name} has {value}. Run the whole figure again by its one command."
+            )
+    return values[0]
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
