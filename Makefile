@@ -6,7 +6,7 @@ ARGS ?=
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report test lint data tune match adopt bench clean
+.PHONY: help setup reproduce report test lint data verify tune match adopt bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -28,6 +28,9 @@ lint: setup ## style and types
 
 data: setup ## download and check the data sets
 	@$(RUN) scripts/data.py
+
+verify: setup ## check every record, index, cache and data set
+	@$(RUN) scripts/verify.py $(ARGS)
 
 tune: setup ## choose a figure's settings by the protocol, on seeds of their own
 	@$(RUN) scripts/tune.py --figure $(FIGURE) $(ARGS)

@@ -21,7 +21,7 @@ LAYERS = (
     {"checkpoints"},
     {"run", "matching", "analysis"},
     {"tracking", "progress", "workers", "measuring"},
-    {"properties", "online_convex"},
+    {"properties", "online_convex", "verifying"},
     {"sweep"},
     {"slurm_job"},
     {"slurm"},

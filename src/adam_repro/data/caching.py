@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -17,7 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from adam_repro.errors import UserError
+
 FOLDER = ".adam_repro"
+
+log = logging.getLogger(__name__)
 
 
 def cached(beside: Path | None, key: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -76,17 +81,33 @@ def _user_folder() -> list[Path]:
         return []
 
 
+def kept(beside: Path) -> list[Path]:
+    """The folders of all caches that lie in ``beside`` and in the user's folder."""
+    places = (beside / FOLDER, *_user_folder())
+    return [path for place in places if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()]
+
+
+def checked(place: Path) -> dict[str, np.ndarray]:
+    """What lies in ``place``; UserError where any of it is not as it was written."""
+    try:
+        promised = json.loads((place / "contents.json").read_bytes())
+        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in promised}
+        fault = next((f"{name}.npy" for name in arrays if checksum_of(arrays[name]) != promised[name]), None)
+    except (OSError, ValueError, TypeError, EOFError) as error:  # which numpy and json raise for broken files
+        fault, arrays = str(error) or type(error).__name__, {}
+    if fault is not None or not arrays:
+        raise UserError(f"{place} is a damaged cache ({fault or 'it holds nothing'}). Delete it: it is made anew.")
+    return arrays
+
+
 def _read(place: Path) -> dict[str, np.ndarray] | None:
-    """What lies in ``place``; None, and nothing left there, where it is damaged."""
+    """What lies in ``place``; None, and nothing left there, where it is damaged, which is said."""
     if not place.is_dir():
         return None
     try:
-        promised = json.loads((place / "contents.json").read_text())
-        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in promised}
-        if arrays and all(checksum_of(array) == promised[name] for name, array in arrays.items()):
-            return arrays
-    except (OSError, ValueError, TypeError, EOFError):
-        pass
+        return checked(place)
+    except UserError as error:
+        log.warning("%s This is done now.", error)
     shutil.rmtree(place, ignore_errors=True)
     return None
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from adam_repro.data import Dataset, shapes
-from adam_repro.data.caching import cached, checksum_of, key_of, state_of
+from adam_repro.data.caching import cached, checked, checksum_of, kept, key_of, state_of
 from adam_repro.data.fetching import obtained, unreachable, workplace
 from adam_repro.data.order import generator
 from adam_repro.data.whitening import PREPROCESSING, description
@@ -37,7 +37,7 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
     prepared; it does not tell the sources apart. ``preprocessing``: "whitened" or "standardised" (see ``whitening``).
     ``stand_in`` as in ``fetching.obtained``. UserError names a file or folder that is not as it should be.
     """
-    prepared_how = description(preprocessing)
+    description(preprocessing)  # refuses an unknown one before anything is read
     batches, folders = Path(root) / BATCHES, Path(root) / "cifar10"
     real = obtained(
         "CIFAR-10",
@@ -51,8 +51,7 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
         return shapes.load()
     folder = batches if batches.is_dir() else folders
     raw = decoded(folder)
-    content = checksum_of(*(raw[name] for name in ("train_x", "train_y", "test_x", "test_y")))
-    checksum = hashlib.sha256(f"{content} {prepared_how}".encode()).hexdigest()
+    checksum = _checksum(raw, preprocessing)
     prepared = cached(folder, f"{preprocessing}-{checksum[:24]}", lambda: _prepared(raw, preprocessing))
     arrays = (prepared["train_x"], raw["train_y"], prepared["test_x"], raw["test_y"])
     return Dataset("cifar10", "real", checksum, *map(torch.from_numpy, arrays))
@@ -60,8 +59,39 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
 
 def decoded(folder: Path) -> dict[str, np.ndarray]:
     """Images uint8 [n, 3, 32, 32] and labels int64 [n] of both parts, from ``folder`` or the cache of it."""
-    read = read_batches if folder.name == BATCHES else read_folders
-    return cached(folder, "images-" + key_of(state_of(folder), version=VERSION), lambda: read(folder))
+    return cached(folder, _images(folder), lambda: read(folder))
+
+
+def read(folder: Path) -> dict[str, np.ndarray]:
+    return read_batches(folder) if folder.name == BATCHES else read_folders(folder)
+
+
+def check(folder: Path) -> tuple[str, set[str]]:
+    """Decode every image: what there is, in words, and the caches that are of it, by name.
+
+    UserError names a file that is not CIFAR-10's, and a stale cache: it is named by its source's file names, sizes and
+    times, so it is stale where a file was changed behind all three.
+    """
+    raw = read(folder)
+    for place in kept(folder):
+        if place.name == _images(folder) and _content(checked(place)) != _content(raw):
+            raise UserError(f"{place} is of other images than {folder} has now. Delete it: it is made anew.")
+    count = f"{len(raw['train_x']) + len(raw['test_x']):,} images"
+    prepared = {f"{preprocessing}-{_checksum(raw, preprocessing)[:24]}" for preprocessing in PREPROCESSING}
+    by = "published md5" if folder.name == BATCHES else "number and form"
+    return f"{count}, by their {by}", {_images(folder), *prepared}
+
+
+def _images(folder: Path) -> str:
+    return "images-" + key_of(state_of(folder), version=VERSION)
+
+
+def _content(raw: dict[str, np.ndarray]) -> str:
+    return checksum_of(*(raw[name] for name in ("train_x", "train_y", "test_x", "test_y")))
+
+
+def _checksum(raw: dict[str, np.ndarray], preprocessing: str) -> str:
+    return hashlib.sha256(f"{_content(raw)} {description(preprocessing)}".encode()).hexdigest()
 
 
 def _prepared(raw: dict[str, np.ndarray], preprocessing: str) -> dict[str, np.ndarray]:

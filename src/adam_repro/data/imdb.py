@@ -32,6 +32,7 @@ PARTS, CLASSES, ARRAYS = ("train", "test"), ("neg", "pos"), ("columns", "starts"
 NAMES = [f"{part}_{what}" for part in PARTS for what in ARRAYS]
 IN_ARCHIVE = re.compile(r"aclImdb/(train|test)/(neg|pos)/[^/]+\.txt")
 WORD = r"(?u)\b\w\w+\b"  # scikit-learn's default pattern, whatever a later version makes its default
+WORDS = 10_000
 VERSION = 1  # part of the checksum and of the cache's key: raise it with any change of what is made of the reviews
 REMEDY = "Delete aclImdb and run `make data`, or put it right."
 
@@ -39,7 +40,7 @@ Reviews = dict[str, list["os.DirEntry[str]"]]
 
 
 @functools.cache
-def load(root: str | Path, *, stand_in: str = "allow", words: int = 10_000) -> Dataset:
+def load(root: str | Path, *, stand_in: str = "allow", words: int = WORDS) -> Dataset:
     """25,000 training and 25,000 test reviews below ``root``, as sparse rows of ``words`` zeros and ones.
 
     A column is 1 where a review has its word. The words are those found in most training reviews (of words found
@@ -58,14 +59,27 @@ def load(root: str | Path, *, stand_in: str = "allow", words: int = 10_000) -> D
 def read(folder: Path, words: int) -> Dataset:
     """The reviews of ``folder``, checked and decoded, or as they were decoded before if no file has changed since."""
     found = reviews_in(folder)
-    key = "bag_of_words-" + key_of(_state(found), words=words, version=VERSION)
-    arrays = cached(folder, key, lambda: bags_of_words(found, words))
+    arrays = cached(folder, _cache(found, words), lambda: bags_of_words(found, words))
     content = checksum_of(*(arrays[name] for name in NAMES))
     checksum = hashlib.sha256(f"version {VERSION}, {words} words, {content}".encode())
     tensors = {name: torch.from_numpy(arrays[name]) for name in NAMES}
     bags = {part: SparseRows(tensors[f"{part}_columns"], tensors[f"{part}_starts"], words) for part in PARTS}
     labels = {part: tensors[f"{part}_labels"] for part in PARTS}
     return Dataset("imdb", "real", checksum.hexdigest(), bags["train"], labels["train"], bags["test"], labels["test"])
+
+
+def check(folder: Path) -> tuple[str, set[str]]:
+    """Look at every review: what there is, in words, and the caches that are of it, by name.
+
+    UserError names a file or folder that is not IMDB's.
+    """
+    found = reviews_in(folder)
+    texts = [text(entry) for entries in found.values() for entry in entries]
+    return f"{len(texts):,} reviews, by their number and as text", {_cache(found, WORDS)}
+
+
+def _cache(found: Reviews, words: int) -> str:
+    return "bag_of_words-" + key_of(_state(found), words=words, version=VERSION)
 
 
 def reviews_in(folder: Path) -> Reviews:

@@ -54,6 +54,8 @@ def load(root: str | Path, *, stand_in: str = "allow") -> Dataset:
 def read(folder: Path) -> Dataset:
     """The four raw files of ``folder``, checked: md5, header, shape, class counts. UserError names what is wrong."""
     for name, md5 in FILES.items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing. Delete the folder and run `make data`, or put it there.")
         found = hashlib.md5((folder / name).read_bytes()).hexdigest()
         if found != md5:
             raise UserError(
@@ -70,6 +72,12 @@ def read(folder: Path) -> Dataset:
         tensors += [torch.from_numpy(images).view(n, -1).float() / 255, torch.from_numpy(labels).long()]
     checksum = hashlib.sha256("".join(FILES.values()).encode()).hexdigest()
     return Dataset("mnist", "real", checksum, *tensors)
+
+
+def check(folder: Path) -> tuple[str, set[str]]:
+    """Read all four files: what there is, in words; there are no caches. UserError names a file that is not MNIST's."""
+    data = read(folder)
+    return f"{len(data.train_y) + len(data.test_y):,} images, by their published md5", set()
 
 
 def parse_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
