@@ -163,8 +163,9 @@ def _meta(path: Path, content: bytes) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}). {REMEDY}") from None
     if (fault := integrity.fault_of_meta(meta)) is not None:
         raise UserError(f"{path} is not as meta data are: {fault}. {REMEDY}")
+    sealed = _has_sums(meta) or "meta_sha256" in meta  # either name may be what was damaged
     meta.pop("meta_sha256", None)
-    if _has_sums(meta) and _sealed(meta).encode() != content:
+    if sealed and _sealed(meta).encode() != content:
         raise UserError(f"{path} was changed after it was written: its checksum is not the one in it. {REMEDY}")
     return meta
 
