@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from adam_repro import records
 from adam_repro.app import compose
 from adam_repro.run import execute, prepare
+from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.tracking import METRICS, mirror_all
 
 TRACKING = {"mode": "offline", "project": "adam-repro", "entity": None, "members": "reported"}
@@ -68,3 +70,17 @@ def test_what_wandb_holds_is_what_the_record_says(mirrored):
     assert [row["epoch"] for row in rows] == curve["epoch"].tolist()
     for row, (_, recorded) in zip(rows[1:], curve.iloc[1:].iterrows(), strict=True):
         assert {name: row[shown] for name, shown in METRICS.items()} == recorded[list(METRICS)].to_dict()
+
+
+def test_no_secret_of_the_environment_is_in_a_record_or_in_what_wandb_holds(tmp_path):
+    """A run as a user starts it, in an environment with secrets: none is in any file that is left."""
+    secrets = {"WANDB_API_KEY": "0f" * 20, "HF_TOKEN": "hf_a-secret-of-ours", "DATABASE_URL": "sql://u:another-one@h"}
+    command = [sys.executable, PROJECT_ROOT / "experiments" / "logistic_regression.py", "dataset.stand_in=only"]
+    command += ["scale=smoke", "train_examples=256", f"results={tmp_path}", "tracking.mode=offline"]
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    subprocess.run(command, env=environment | secrets, check=True, capture_output=True, cwd=tmp_path)
+    left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.suffix for path in left} >= {".yaml", ".csv", ".json", ".wandb"}
+    for path, content in left.items():
+        for secret in secrets.values():
+            assert secret.encode() not in content, path
