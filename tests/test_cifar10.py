@@ -507,3 +507,31 @@ def test_forbidden_to_stand_in_is_an_error_that_names_the_remedy(tmp_path, monke
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", "http://127.0.0.1:9/")
     with pytest.raises(UserError, match="CIFAR-10 is not at .*ADAM_REPRO_DATA"):
         load(tmp_path)
+
+
+def test_a_check_counts_images_and_names_the_caches_that_loading_takes(tmp_path, monkeypatch):
+    folders = {
+        "their number and form": put_folders(tmp_path / "folders"),
+        "their published md5": put_batches(tmp_path / "batches", batch_files(monkeypatch)),
+    }
+    for by, folder in folders.items():
+        for preprocessing in whitening.PREPROCESSING:
+            load(folder.parent, preprocessing)
+        said, names = cifar10.check(folder)
+        assert said == f"50 images, by {by}"
+        assert names == {path.name for path in (folder / CACHE).iterdir()} and len(names) == 3
+
+
+def test_a_file_that_was_changed_behind_its_name_size_and_time_makes_a_cache_stale(tmp_path):
+    folder = put_folders(tmp_path)
+    load(tmp_path)
+    one, other = sorted((folder / "train" / "bird").iterdir())[:2]
+    times = [(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in (one, other)]
+    assert one.stat().st_size == other.stat().st_size, "images of noise do not compress"
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    for path, time in zip((one, other), times, strict=True):
+        os.utime(path, ns=time)
+    with pytest.raises(UserError, match=r"images-\w+ is of other images than .* has now. Delete it: it is made anew"):
+        cifar10.check(folder)
