@@ -250,8 +250,10 @@ def _unfinished(folder: Path, followed: Mapping[str, Chunk], wanted: Collection[
             continue
         raised, error = _outcome(folder, name)
         cut_off += sum(key not in raised for key in left)
-        ending = "used up its time limit and requeues" if OUT_OF_REQUEUES in error else "ended before it"
-        text = f"The end of its log:\n{_tail(folder, name)}\nunfinished: Slurm job {name} {ending}"
+        if OUT_OF_REQUEUES in error:
+            text = f"unfinished: Slurm job {name} used up its time limit and its requeues"
+        else:
+            text = f"The end of its log:\n{_tail(folder, name)}\nunfinished: Slurm job {name} ended before it"
         failures |= {key: raised.get(key, text) for key in left}
     if cut_off:
         print(f"{cut_off} runs are unfinished; this goes on with them:\n    {shlex.join(['python', *sys.argv])}")
