@@ -15,6 +15,7 @@ from adam_repro.analysis import report
 from adam_repro.analysis.gather import gather
 from adam_repro.app import CONFIGS, shown_kindly
 from adam_repro.errors import UserError
+from adam_repro.process import Stopped, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=PROJECT_ROOT / "results", help="where everything is written")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every figure, such as workers=4")
     given = parser.parse_args()
+    stop_by_signals()
     with shown_kindly():
         overrides = [f"results={given.results.absolute()}", *given.overrides]
         chosen = chosen_figures(given.figure, others=MEASURED)
@@ -61,7 +63,13 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
 def entry_point(experiment: str, *overrides: str) -> int:
     """Run an experiment as a user would, from the project's folder."""
     command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
-    return min(subprocess.run(command, cwd=PROJECT_ROOT).returncode, 1)
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT)
+    try:
+        return min(process.wait(), 1)
+    except Stopped:
+        process.terminate()  # a terminal has sent it the signal, too; a second one does no harm
+        process.wait()
+        raise
 
 
 if __name__ == "__main__":

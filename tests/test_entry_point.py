@@ -37,7 +37,8 @@ def test_a_run_is_trained_once_and_its_record_is_where_it_says(tmp_path):
     written = (folder / "meta.json").read_bytes()
     assert f"Already done: {folder}" in call(*arguments, cwd=tmp_path).stdout
     assert (folder / "meta.json").read_bytes() == written
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "runs"]
+    assert list((tmp_path / "checkpoints").iterdir()) == [], "a finished run needs none"
 
 
 def test_another_experiment_trains_its_network_with_optimizers_of_ours_and_of_others(tmp_path):

@@ -3,8 +3,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tiny_data import OVERRIDES
 
-from adam_repro.sweep import populations
+from adam_repro.app import compose
+from adam_repro.run import execute, prepare
+from adam_repro.sweep import Claims, left_of, populations
 
 serial = itertools.count()
 
@@ -44,3 +47,44 @@ def test_jobs_of_one_rule_lie_together_in_a_population():
     jobs = [Job("seed", rule) for _ in range(4) for rule in ("Adam", "SGD")]
     (part,) = populations(jobs, 1)
     assert len(list(itertools.groupby(part, key=lambda job: job.rule))) == 2
+
+
+@pytest.fixture
+def trio(tmp_path):
+    """Three runs that can be one population."""
+    names = ("adam", "adagrad", "sgd_nesterov")
+    settings = [*OVERRIDES, "epochs=2", f"results={tmp_path}"]
+    return [prepare(compose("logistic_regression", [*settings, f"optimizer={name}"])) for name in names]
+
+
+def test_what_has_no_record_is_left(trio):
+    assert left_of(trio) == trio
+    execute(trio[:1])
+    assert left_of(trio) == trio[1:]
+    execute(trio[1:])
+    assert left_of(trio) == []
+
+
+def test_members_that_were_stopped_while_their_records_were_written_go_on_together(trio):
+    execute(trio)
+    (trio[1].folder / "meta.json").unlink()
+    assert left_of(trio) == trio
+
+
+def test_a_run_that_was_trained_in_other_company_is_not_trained_again(trio):
+    execute(trio[:1])
+    execute(trio[1:])
+    (trio[2].folder / "meta.json").unlink()
+    assert left_of(trio) == trio[1:]
+
+
+def test_of_two_sweeps_one_trains_a_group_and_the_other_finds_it_done(trio):
+    ours, theirs = Claims([trio]), Claims([trio])
+    assert ours.take(0) is True
+    assert theirs.take(0) is False
+    ours.give_back(0)
+    assert theirs.take(0) is True
+    execute(trio)
+    theirs.give_back(0)
+    assert ours.take(0) is None
+    assert list(trio[0].folder.parents[2].glob("checkpoints/*")) == []

@@ -40,10 +40,33 @@ def threads(tasks, *, on_row):
     on_row(tasks, Row(torch.get_num_threads(), Costs(float(os.environ[name]) for name in names)))
 
 
+class Free:
+    """Turns where nobody else is at anything."""
+
+    def __init__(self, groups):
+        self.taken, self.ended = set(), set()
+
+    def take(self, group):
+        self.taken.add(group)
+        return True
+
+    def give_back(self, group):
+        self.ended.add(group)
+
+
+class Shared(Free):
+    """Another sweep has trained group 0, and is at group 1 until group 2 is taken here."""
+
+    def take(self, group):
+        if group == 1 and 2 not in self.taken:
+            return False
+        return None if group == 0 else super().take(group)
+
+
 @pytest.fixture(scope="module")
 def events():
     groups = [[Task("1"), Task("2")], [Task("3", "raise")], [Task("4", "die")], [Task("5")]]
-    return list(run_groups(execute, groups, 2))
+    return list(run_groups(execute, groups, 2, Free(groups)))
 
 
 def finished(events):
@@ -70,7 +93,35 @@ def test_costs_are_told_in_the_order_of_the_group(events):
 
 
 def test_a_worker_has_one_thread_in_every_library():
-    (told, end) = run_groups(threads, [[Task("a"), Task("b")]], 1)
+    groups = [[Task("a"), Task("b")]]
+    (told, end) = run_groups(threads, groups, 1, Free(groups))
     assert told.epoch == 1
     assert told.costs == [(0, 1.0), (1, 1.0)]
     assert end == Finished(0, None)
+
+
+def test_what_another_sweep_is_at_comes_last_and_what_it_has_done_is_not_done_again():
+    groups = [[Task(str(group))] for group in range(3)]
+    turns = Shared(groups)
+    seen = list(run_groups(execute, groups, 1, turns))
+    assert [event.group for event in seen if isinstance(event, Epoch)] == [2, 1]
+    assert finished(seen) == {0: None, 1: None, 2: None}
+    assert turns.ended == {1, 2}
+
+
+def wait_for_ever(tasks, *, on_row):
+    on_row(tasks, Row(os.getpid(), Costs([0.0])))
+    while True:
+        signal.pause()
+
+
+def test_whoever_stops_listening_ends_the_processes_and_gives_their_groups_back():
+    groups = [[Task("1")], [Task("2")]]
+    turns = Free(groups)
+    events = run_groups(wait_for_ever, groups, 2, turns)
+    workers = [next(events).epoch, next(events).epoch]  # their process ids
+    events.close()
+    assert turns.ended == {0, 1}
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)

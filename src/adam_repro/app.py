@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -23,10 +26,12 @@ from omegaconf.errors import (
 from adam_repro import records, sweep
 from adam_repro.data import default_root
 from adam_repro.errors import UserError
-from adam_repro.process import settle_process
-from adam_repro.run import Job, execute, prepare
+from adam_repro.locks import Lock
+from adam_repro.process import Stopped, settle_process, stop_by_signals
+from adam_repro.run import Job, checkpoint_of, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.training import Row
+from adam_repro.workers import ASK_AGAIN_SECONDS
 
 CONFIGS = PROJECT_ROOT / "configs"
 
@@ -46,6 +51,7 @@ def app(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[
             sys.argv[1:] = _as_hydra_wants(sys.argv[1:])
             sys.path.append(os.getcwd())  # where a user's own optimizer lies
             settle_process()
+            stop_by_signals()
             with shown_kindly():
                 hydra_main()
 
@@ -64,7 +70,9 @@ def run_one(cfg: DictConfig) -> None:
         print(f"Already done: {job.folder}")
     else:
         try:
-            execute([job], on_row=_print_row)
+            with _turn(job):
+                if not records.is_complete(job.folder, job.key):
+                    execute([job], on_row=_print_row)
         except BaseException:
             _remove_if_empty(job.folder)
             raise
@@ -72,6 +80,20 @@ def run_one(cfg: DictConfig) -> None:
     tracking, folder = dict(cfg.tracking), Path(cfg.results) / "wandb"
     sweep.mirror([job], tracking, folder)
     sweep.show_mirror(tracking, folder)
+
+
+@contextmanager
+def _turn(job: Job) -> Iterator[None]:
+    """Wait until no other process trains the run, and keep others from it."""
+    lock = Lock(checkpoint_of([job]).with_suffix(".lock"))
+    if not lock.take():
+        print(f"Another process trains this run ({job.folder}); it is waited for.", flush=True)
+        while not lock.take():
+            time.sleep(ASK_AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        lock.give_back()
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -82,7 +104,10 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
-    """Turn an error that a user can cause into one paragraph on standard error and exit status 1."""
+    """Turn an error that a user can cause into one paragraph on standard error and exit status 1.
+
+    A signal that ends the process is answered by how to go on, and by the exit status that shells give it.
+    """
 
     def __enter__(self) -> None:
         self._traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -91,10 +116,17 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
         if not self._traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
+        if isinstance(error, Stopped):
+            print(f"\nStopped. What is done is kept, and the same command goes on:\n    {_command()}", file=sys.stderr)
+            sys.exit(128 + error.number)
         message = None if error is None or self._traceback_wanted else _message(error)
         if message is not None:
             print(f"Error: {message}", file=sys.stderr)
             sys.exit(1)
+
+
+def _command() -> str:
+    return shlex.join(["python", *sys.argv])
 
 
 def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:

@@ -5,12 +5,33 @@ from __future__ import annotations
 import ctypes
 import logging
 import platform
+import signal
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them, from glibc's malloc.h
 KEPT_BYTES = 2**31 - 1
 LARGEST_FROM_HEAP = 2**30
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asks the process to end; ``number`` says which."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
+def stop_by_signals() -> None:
+    """From now on SIGINT and SIGTERM raise ``Stopped``, once: what ends the process cleanly is not to be stopped."""
+
+    def stop(number: int, _: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, stop)
 
 
 def settle_process() -> None:

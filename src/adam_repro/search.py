@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from adam_repro import records, sweep
 from adam_repro.app import CONFIGS, compose, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.process import settle_process
+from adam_repro.process import settle_process, stop_by_signals
 from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
 from adam_repro.run import Job, prepare
 
@@ -32,6 +32,7 @@ def command(description: str | None, *, arm: str, work: Callable[[Trials], None]
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
     given = parser.parse_args()
     settle_process()
+    stop_by_signals()
     with shown_kindly():
         overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
         for figure in chosen_figures(given.figure):

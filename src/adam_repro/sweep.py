@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from adam_repro import records
+from adam_repro.locks import Lock
 from adam_repro.progress import Progress
-from adam_repro.run import Job, build_learner, execute, load_data
+from adam_repro.run import Job, build_learner, checkpoint_of, execute, group_name, load_data
 from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
@@ -35,13 +36,16 @@ def run(
 
     Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go. ``train`` takes the
     jobs that wait, and ``workers``, and returns what failed; None: they are trained by processes of this machine.
+    What was stopped goes on: the same jobs are grouped in the same way, and each group has its checkpoint.
     """
     began = time.perf_counter()
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
     print(f"{len(distinct)} runs{skipped}", end="; " if waiting else "\n", flush=True)
-    failures = (train or train_here)(waiting, workers) if waiting else {}
+    failures: dict[str, str] = {}
+    if waiting:
+        failures = train(waiting, workers) if train else train_here(distinct, workers)
     done = [job for job in jobs if job.key not in failures]
     _write_index(folder, done)
     mirror(done, tracking, folder / "wandb")
@@ -50,9 +54,44 @@ def run(
 
 
 def train_here(jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
-    """Train ``jobs`` on this machine, by so many ``workers`` (None: one for each core); see ``train_groups``."""
+    """Train what is left of ``jobs`` on this machine, by so many ``workers`` (None: one for each core)."""
     processes = workers or cores()
-    return train_groups(populations(jobs, processes), processes)
+    return train_groups([group for whole in populations(jobs, processes) if (group := left_of(whole))], processes)
+
+
+def left_of(group: list[Job]) -> list[Job]:
+    """What of a population is still to be trained.
+
+    All of it where it was stopped while its records were written: its members go on as they began, together.
+    """
+    done = [job for job in group if records.is_complete(job.folder, job.key)]
+    waiting = [job for job in group if job.key not in {job.key for job in done}]
+    if waiting and done:
+        of = [records.read(job.folder).meta.get("group") for job in done]
+        for name in {*of} - {None}:
+            together = [*waiting, *(job for job, group in zip(done, of, strict=True) if group == name)]
+            if group_name(together) == name:
+                return sorted(together, key=group.index)
+    return waiting
+
+
+class Claims:
+    """Which of several sweeps trains a group: ``workers.Turns``, by a lock for each group beside its checkpoint."""
+
+    def __init__(self, groups: Sequence[Sequence[Job]]):
+        self.groups = groups
+        self.locks = [Lock(checkpoint_of(group).with_suffix(".lock")) for group in groups]
+
+    def take(self, group: int) -> bool | None:
+        if not self.locks[group].take():
+            return False
+        if all(records.is_complete(job.folder, job.key) for job in self.groups[group]):
+            self.give_back(group)  # somebody else was faster
+            return None
+        return True
+
+    def give_back(self, group: int) -> None:
+        self.locks[group].give_back()
 
 
 def train_groups(
@@ -62,7 +101,7 @@ def train_groups(
     print(f"{len(groups)} groups on {min(processes, len(groups))} processes", flush=True)
     failures: dict[str, str] = {}
     with Progress(groups) as progress:
-        for event in run_groups(execute, groups, processes):
+        for event in run_groups(execute, groups, processes, Claims(groups)):
             match event:
                 case Epoch(group, epoch, costs):
                     progress.epoch(group, epoch, costs)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from adam_repro.process import settle_process
 
+END_SECONDS = 10.0  # that a worker has to end in, before it is killed
+ASK_AGAIN_SECONDS = 1.0  # for a group that another sweep is at
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -43,11 +48,22 @@ class Worker:
     group: int | None = field(default=None)
 
 
-def run_groups(execute: Callable, groups: Sequence[Sequence], processes: int) -> Iterator[Epoch | Finished]:
+class Turns(Protocol):
+    """Whose turn a group is, where several sweeps are at the same runs."""
+
+    def take(self, group: int) -> bool | None:
+        """True: it is ours until ``give_back``. False: somebody else is at it. None: nothing of it is left to do."""
+
+    def give_back(self, group: int) -> None: ...
+
+
+def run_groups(
+    execute: Callable, groups: Sequence[Sequence], processes: int, turns: Turns
+) -> Iterator[Epoch | Finished]:
     """Run ``execute(jobs, on_row=...)`` for each of ``groups``, ``processes`` at a time; yields what happens.
 
     ``execute`` is importable by name. A group that raises, or whose process dies, is reported as failed and costs no
-    other group anything.
+    other group anything. Groups that others are at come last. However this ends, the processes end with it.
     """
     waiting = list(range(len(groups)))
     workers: list[Worker] = []
@@ -55,16 +71,25 @@ def run_groups(execute: Callable, groups: Sequence[Sequence], processes: int) ->
         with one_thread_each():
             workers += [_start(execute) for _ in range(min(processes, len(groups)))]
         while waiting or any(worker.group is not None for worker in workers):
-            for worker in workers:
-                if worker.group is None and waiting:
-                    worker.group = waiting.pop(0)
-                    worker.connection.send((worker.group, groups[worker.group]))
+            idle = [worker for worker in workers if worker.group is None]
+            for group in waiting[:]:
+                if idle and (ours := turns.take(group)) is not False:
+                    waiting.remove(group)
+                    if ours:
+                        worker = idle.pop()
+                        worker.group = group
+                        worker.connection.send((group, groups[group]))
+                    else:
+                        yield Finished(group, None)
             busy = [worker for worker in workers if worker.group is not None]
-            ready = wait([worker.connection for worker in busy])
+            if not busy and waiting:
+                time.sleep(ASK_AGAIN_SECONDS)
+            ready = wait([worker.connection for worker in busy], ASK_AGAIN_SECONDS if idle and waiting else None)
             for worker in busy:
                 if worker.connection in ready:
                     event = _receive(worker)
                     if isinstance(event, Finished):
+                        turns.give_back(event.group)
                         worker.group = None
                         if not worker.process.is_alive():
                             workers.remove(worker)
@@ -75,7 +100,11 @@ def run_groups(execute: Callable, groups: Sequence[Sequence], processes: int) ->
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
+            worker.process.join(END_SECONDS)
+            worker.process.kill()
             worker.process.join()
+            if worker.group is not None:
+                turns.give_back(worker.group)
 
 
 def _start(execute: Callable) -> Worker:
@@ -98,12 +127,14 @@ def _receive(worker: Worker) -> Epoch | Finished:
 
 def _work(execute: Callable, connection: Connection) -> None:
     """The life of a worker: groups come in, epochs and ends go out, until the parent ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody, and the parent sees to the rest
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a write that is under way is undone
     torch.set_num_threads(1)
     settle_process()
     while True:
         try:
             group, jobs = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         place = {job.key: index for index, job in enumerate(jobs)}
 
@@ -111,14 +142,14 @@ def _work(execute: Callable, connection: Connection) -> None:
             costs = [(place[job.key], cost) for job, cost in zip(ordered, row.train_cost.tolist(), strict=True)]
             connection.send(Epoch(group, row.epoch, costs))
 
+        error = None
         try:
             execute(jobs, on_row=tell)
-        except KeyboardInterrupt:
+        except BrokenPipeError:  # the parent was killed
             return
         except Exception:  # whatever a run raises is reported with its traceback, and the next group goes on
-            connection.send(Finished(group, traceback.format_exc()))
-        else:
-            connection.send(Finished(group, None))
+            error = traceback.format_exc()
+        connection.send(Finished(group, error))
 
 
 @contextmanager
