@@ -64,7 +64,8 @@ def test_a_review_is_the_words_that_it_has_of_those_in_most_training_reviews(tmp
     data = fresh(tmp_path, words=4)  # bad, dull, film, fine
     assert (data.name, data.provenance) == ("imdb", "real")
     assert data.train_x.shape == data.test_x.shape == (4, 4)
-    assert data.train_y.dtype == data.train_x.columns.dtype == data.train_x.starts.dtype == torch.int64
+    assert data.train_y.dtype is torch.int64
+    assert data.train_x.columns.dtype is data.train_x.starts.dtype is torch.int32
     assert by_label(data.train_x, data.train_y) == [[(1, 0, 1, 0), (1, 1, 1, 0)], [(0, 0, 1, 1), (0, 1, 1, 1)]]
     assert by_label(data.test_x, data.test_y) == [[(0, 0, 0, 0), (1, 0, 1, 0)], [(0, 0, 0, 1), (0, 0, 1, 1)]]
 

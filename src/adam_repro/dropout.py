@@ -22,7 +22,8 @@ def kept(n: int, p: float, device: torch.device | None = None) -> Tensor:
     bits.random_(-(2**63), None)  # all 64 bits
     signed = {torch.uint8: torch.int8, torch.uint16: torch.int16}[dtype]  # comparisons of these are vectorised,
     left_out = min(round(p * values), values - 1)  # of so many values; all of them would not fit the comparison's type
-    return bits.view(signed)[:n].ge_(left_out - values // 2).bool()  # if their result is, too
+    stays = bits.view(signed)[:n].ge_(left_out - values // 2)  # if their result is, too
+    return stays.view(torch.bool) if signed is torch.int8 else stays.bool()
 
 
 def checked_rate(p: float) -> float:

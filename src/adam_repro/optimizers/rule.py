@@ -130,12 +130,16 @@ class RuleOptimizer(torch.optim.Optimizer):
         self, t: int, dtype: torch.dtype, device: torch.device, parameters: list[list[Tensor]], settings: dict[str, Any]
     ) -> None:
         """Update number ``t`` of parameters of one ``dtype`` and ``device``, each given with its gradient and state."""
-        aligned = [tensors for tensors in parameters if _same_layout(*tensors)] if dtype.is_floating_point else []
+        aligned: list[list[Tensor]] = []
+        others: list[list[Tensor]] = []
+        for tensors in parameters:
+            (aligned if dtype.is_floating_point and _same_layout(*tensors) else others).append(tensors)
         if sum(tensors[0].numel() for tensors in aligned) >= COMPILED_FROM:
             update, coefficients = _compiled_update(type(self), t, dtype, device, settings)
             update([[_flat(tensor) for tensor in tensors] for tensors in aligned], coefficients)
-            parameters = [tensors for tensors in parameters if not _same_layout(*tensors)]
-        for p, g, *memory in parameters:
+        else:
+            others += aligned
+        for p, g, *memory in others:
             theta, *memory = self.rule(p, g, *memory, t, **settings)
             p.copy_(theta)
             self.state[p].update(zip(self.state_names, memory, strict=True))
@@ -175,4 +179,4 @@ def _same_layout(*tensors: Tensor) -> bool:
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    return tensor.detach().as_strided((tensor.numel(),), (1,))
+    return tensor.as_strided((tensor.numel(),), (1,))
