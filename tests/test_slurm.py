@@ -23,7 +23,7 @@ from adam_repro.checkpoints import Keeper
 from adam_repro.errors import UserError
 from adam_repro.run import checkpoint_of
 from adam_repro.slurm import Array
-from adam_repro.slurm_job import Chunk, claim_gpu
+from adam_repro.slurm_job import claim_gpu
 from adam_repro.surroundings import PROJECT_ROOT
 
 ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
@@ -46,12 +46,20 @@ def answered(*command):
     return outcome.stdout if outcome.returncode == 0 else None
 
 
+def send(name):
+    """Send a job the signal that Slurm itself sends before the time limit."""
+    with contextlib.suppress(subprocess.TimeoutExpired):  # scancel may be told "try again" by what it has just caused
+        subprocess.run(["scancel", "--signal=USR2", name], timeout=3)
+
+
 @pytest.fixture
 def cluster():
     if answered("sinfo", "--noheader"):
         yield
     elif os.geteuid() == 0 and (OWN_SLURM / "up.sh").is_file():
-        subprocess.run(["bash", OWN_SLURM / "up.sh", "acct"], check=True, capture_output=True)
+        threads = {"OMP_NUM_THREADS", "OMP_THREAD_LIMIT"}  # nproc would count no more cores than these
+        environment = {name: value for name, value in os.environ.items() if name not in threads}
+        subprocess.run(["bash", OWN_SLURM / "up.sh", "acct"], check=True, capture_output=True, env=environment)
         yield
         subprocess.run(["bash", OWN_SLURM / "down.sh"], capture_output=True)
     else:
@@ -129,7 +137,7 @@ def test_a_sweep_on_slurm_survives_interrupts_cancels_and_time_limits_and_makes_
     with Command(arguments, tmp_path / "second") as second:
         checkpoints = [checkpoint_of(population) for population in limited_chunk.populations]
         until(lambda: any(path.exists() for path in checkpoints), "a job keeps a checkpoint")
-        answered("scancel", "--signal=USR2", limited)  # what Slurm itself sends before the time limit
+        send(limited)
         until(lambda: slurm._queue().get(limited) == "PENDING", "the job is requeued")
         (checkpoint,) = (path for path in checkpoints if path.exists())
         mark_as_long(checkpoint)
@@ -140,7 +148,7 @@ def test_a_sweep_on_slurm_survives_interrupts_cancels_and_time_limits_and_makes_
         status, said = second.ended()
     assert "60 in Slurm's queue already" in said and "Slurm array" not in said
     assert status == 1 and "10 runs are unfinished" in said and f"Slurm job {cancelled} ended before it" in said
-    assert not list(folder.glob(f"{limited}_submitted.pkl")), "what is done is forgotten"
+    assert not list(folder.glob("*.pkl")), "what has ended is forgotten"
     kept = recorded(results)
     assert len(kept) == 50
     resumed = [record for record in kept.values() if record.meta["train_seconds"] > 3600]
@@ -195,6 +203,9 @@ class Job:
     key: str
     group: str | None
     config: dict = field(default_factory=lambda: {"optimizer": {"_target_": "Adam"}, "epochs": 10})
+    source: dict = field(default_factory=lambda: {"stand_in": "forbid"})
+    folder: Path = Path("nowhere")
+    device: str = "cpu"
 
 
 def seeds(count, members=24):
@@ -207,7 +218,7 @@ def sizes(chunks):
 
 def test_chunks_are_of_equal_cost_and_hold_every_job_once():
     jobs = seeds(10)
-    chunks = ASKED._chunks(jobs, [], 2)
+    chunks = ASKED._chunks(jobs, (), 2)
     assert len(chunks) == 4
     assert sorted(job.key for chunk in chunks for job in chunk.jobs) == sorted(job.key for job in jobs)
     totals = [sum(populations) for populations in sizes(chunks)]
@@ -216,17 +227,25 @@ def test_chunks_are_of_equal_cost_and_hold_every_job_once():
 
 @pytest.mark.parametrize(("members", "least"), [(24, 6), (10, 10), (3, 3)])
 def test_many_chunks_leave_populations_that_pay_and_work_for_every_process(members, least):
-    chunks = replace(ASKED, chunks=100)._chunks(seeds(4, members), [], 2)
+    chunks = replace(ASKED, chunks=100)._chunks(seeds(4, members), (), 2)
     assert min(size for populations in sizes(chunks) for size in populations) >= least
     assert all(len(chunk.populations) >= 2 for chunk in chunks)
 
 
-def test_populations_that_were_begun_stay_together_and_what_was_not_is_cut_anew():
-    jobs = seeds(2)
-    begun, over = Chunk([jobs[:20]], 2), Chunk([[*jobs[30:40], Job("done", None)]], 2)
-    cut = [population for chunk in ASKED._chunks(jobs, [begun, over], 2) for population in chunk.populations]
-    assert jobs[:20] in cut and jobs[30:40] not in cut
-    assert sorted(job.key for population in cut for job in population) == sorted(job.key for job in jobs)
+def keys(chunks):
+    return sorted([job.key for job in population] for chunk in chunks for population in chunk.populations)
+
+
+def test_what_is_under_way_is_not_submitted_again_and_the_rest_is_grouped_as_before():
+    first, *others = ASKED._chunks(seeds(5), (), 2)
+    assert keys(ASKED._chunks(seeds(5), first.keys, 2)) == keys(others)
+
+
+def test_nodes_take_data_that_are_there_and_a_gpu_trains_runs_one_by_one():
+    (on_cores,) = replace(ASKED, chunks=1)._chunks(seeds(1, 8), (), 1)
+    assert {job.source["stand_in"] for job in on_cores.jobs} == {"found"} and len(on_cores.populations) == 1
+    (on_gpus,) = replace(ASKED, chunks=1, gpus=2)._chunks(seeds(1, 8), (), 2)
+    assert {job.device for job in on_gpus.jobs} == {"cuda"} and len(on_gpus.populations) == 8
 
 
 def test_each_process_of_a_job_has_a_gpu_of_its_own(monkeypatch):
@@ -254,7 +273,7 @@ def test_each_process_of_a_job_has_a_gpu_of_its_own(monkeypatch):
     ],
 )
 def test_a_users_mistake_is_one_paragraph_and_leaves_nothing(tmp_path, settings, named):
-    command = [sys.executable, str(ENTRY_POINT), *SWEEP, f"results={tmp_path / 'results'}", *settings]
+    command = [sys.executable, str(ENTRY_POINT), *SWEEP[1:], f"results={tmp_path / 'results'}", *settings]
     outcome = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT | {"PATH": ""}, capture_output=True, text=True)
     assert outcome.returncode == 1 and len(outcome.stderr.strip().splitlines()) == 1
     assert outcome.stderr.startswith("Error: ") and named in outcome.stderr

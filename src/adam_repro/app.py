@@ -130,8 +130,10 @@ def _command() -> str:
 
 
 def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
-    """--dry-run is plan=true, and -m comes first: Hydra knows no overrides on both sides of it."""
+    """--dry-run is plan=true, launchers are for multiruns, -m comes first: Hydra knows no overrides on both sides."""
     renamed = ["plan=true" if argument == "--dry-run" else argument for argument in arguments]
+    if any(argument.startswith("hydra.launcher.") for argument in renamed):
+        renamed.append("-m")
     return sorted(renamed, key=lambda argument: argument not in ("-m", "--multirun"))
 
 

@@ -12,7 +12,6 @@ import math
 import os
 import pickle
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -27,10 +26,11 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from adam_repro import records
 from adam_repro.errors import UserError
+from adam_repro.process import Stopped
 from adam_repro.progress import Progress
 from adam_repro.run import Job
 from adam_repro.slurm_job import Chunk
-from adam_repro.sweep import OVERHEAD_MEMBERS, populations, shares
+from adam_repro.sweep import OVERHEAD_MEMBERS, all_left_of, populations, shares
 
 SIGNAL_SECONDS = 60  # before the time limit; Slurm keeps both to the minute
 LEAST_MINUTES = 5
@@ -81,34 +81,32 @@ class Array:
         return min(self.array, self.chunks or self.array) * self.processes(workers)
 
     def train(self, jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
-        """Train ``jobs`` by an array and wait for it; why it is not done for each job that is not, by its key.
+        """Train what is left of ``jobs`` by an array, and wait for it; for each job without a record why, by its key.
 
         What is in Slurm's queue already is not submitted again, but waited for.
         """
         folder = jobs[0].folder.parents[2] / "slurm"
         queued, kept = _queue(), _kept(folder)
-        ended = {name: chunk for name, chunk in kept.items() if name not in queued}
-        wanted = {job.key for job in jobs}
-        followed = {name: chunk for name, chunk in kept.items() if name in queued and wanted & chunk.keys}
+        left = {job.key: job for job in jobs if not _is_done(job)}
+        followed = {name: chunk for name, chunk in kept.items() if name in queued and left.keys() & chunk.keys}
         under_way = set().union(*(chunk.keys for chunk in followed.values()))
-        rest = [self._prepared(job) for job in jobs if job.key not in under_way]
-        if len(rest) < len(jobs):
-            print(f"{len(jobs) - len(rest)} in Slurm's queue already", end="; " if rest else "\n")
-        if rest:
-            followed |= self._submit(folder, self._chunks(rest, ended.values(), self.processes(workers)))
+        if both := left.keys() & under_way:
+            print(f"{len(both)} in Slurm's queue already", end="; " if left.keys() - both else "\n")
+        if chunks := self._chunks(jobs, under_way, self.processes(workers)):
+            followed |= self._submit(folder, chunks)
         _show(folder, followed)
         try:
-            _wait(jobs, followed)
-        except KeyboardInterrupt:
+            _wait([*left.values()], followed)
+        except Stopped as stopped:
             print(
                 "\nThe jobs go on without this command. The same command, given again, collects what they have made "
                 f"and waits for the rest; `scancel {_arrays(followed)}` ends them.",
                 file=sys.stderr,
             )
-            raise SystemExit(128 + signal.SIGINT) from None
-        _forget(folder, ended, superseded={job.key for job in rest})
-        _forget(folder, followed)
-        return _unfinished(folder, followed, wanted)
+            raise SystemExit(128 + stopped.number) from None
+        failures = _unfinished(folder, followed, left)
+        _forget(folder, (kept.keys() - queued.keys()) | followed.keys())
+        return failures
 
     def _prepared(self, job: Job) -> Job:
         """The job as a node is to have it: on its device, with data that are there or not at all."""
@@ -117,22 +115,17 @@ class Array:
             return dataclasses.replace(job, source=source, device="cuda", group=None)  # populations are for CPUs
         return dataclasses.replace(job, source=source)
 
-    def _chunks(self, jobs: Sequence[Job], ended: Iterable[Chunk], processes: int) -> list[Chunk]:
-        """Chunks of about equal cost, each with work for all processes of its job.
+    def _chunks(self, jobs: Sequence[Job], under_way: Collection[str], processes: int) -> list[Chunk]:
+        """What is left of ``jobs``, as chunks of about equal cost, each with work for all processes of its job.
 
-        Populations of ``ended`` jobs stay together, as their checkpoints want it.
+        All jobs are grouped, done or not: so populations are the same whenever a sweep goes on, as checkpoints want it.
         """
-        by_key = {job.key: job for job in jobs}
-        begun = [
-            [by_key.pop(job.key) for job in population]
-            for chunk in ended
-            for population in chunk.populations
-            if all(job.key in by_key for job in population)
-        ]
         wanted = self.chunks or self.array
-        fresh = populations([*by_key.values()], wanted * processes, least=OVERHEAD_MEMBERS)
-        count = min(wanted, math.ceil(len(begun + fresh) / processes))
-        return [Chunk(share, processes) for share in shares(begun + fresh, count)]
+        whole = populations([self._prepared(job) for job in jobs], wanted * processes, least=OVERHEAD_MEMBERS)
+        idle = [[job for job in population if job.key not in under_way] for population in whole]
+        left = all_left_of(idle)
+        count = min(wanted, math.ceil(len(left) / processes))
+        return [Chunk(share, processes) for share in shares(left, count)]
 
     def _submit(self, folder: Path, chunks: list[Chunk]) -> dict[str, Chunk]:
         """Submit one array; its jobs by their names."""
@@ -149,12 +142,17 @@ class Array:
             **({} if self.partition is None else {"partition": self.partition}),
             **({"gpus_per_node": self.gpus} if self.gpus else {}),
         )
+        folder.mkdir(parents=True, exist_ok=True)
+        before = {*folder.iterdir()}
         try:
             submitted = executor.submit_array(chunks)
         except (FailedJobError, FailedSubmissionError) as error:
+            for path in {*folder.iterdir()} - before:
+                path.unlink()
+            reason = " ".join(str(error).split()).rstrip(".")
             raise UserError(
-                f"Slurm does not take the array: {' '.join(str(error).split())}. `sinfo` lists the partitions and what "
-                "they allow; hydra.launcher.* and +hydra.launcher.sbatch.<option>=<value> ask for something else."
+                f"Slurm does not take the array: {reason}. `sinfo` lists the partitions and what they allow; "
+                "hydra.launcher.* and +hydra.launcher.sbatch.<option>=<value> ask for something else."
             ) from None
         names = [job.job_id for job in submitted]
         runs = sum(len(chunk.keys) for chunk in chunks)
@@ -181,19 +179,17 @@ def _queue() -> dict[str, str]:
 
 
 def _kept(folder: Path) -> dict[str, Chunk]:
-    """The chunks that were submitted and not seen done, by the names of their jobs, the newest first."""
+    """The chunks that were submitted and not seen done, by the names of their jobs."""
     names = [path.name.removesuffix(PICKLE) for path in folder.glob(f"*{PICKLE}")]
-    names.sort(key=lambda name: [int(number) for number in name.split("_")], reverse=True)
     return {name: cast(Chunk, _slurm_job(folder, name).submission().function) for name in names}
 
 
-def _forget(folder: Path, ended: Mapping[str, Chunk], superseded: Collection[str] = ()) -> None:
-    """Remove what is kept of jobs whose runs are all done, or in jobs that came after them. Their logs stay."""
-    for name, chunk in ended.items():
-        if all(job.key in superseded or _is_done(job) for job in chunk.jobs):
-            paths = _slurm_job(folder, name).paths
-            paths.submitted_pickle.unlink(missing_ok=True)
-            paths.result_pickle.unlink(missing_ok=True)
+def _forget(folder: Path, ended: Iterable[str]) -> None:
+    """Remove what submitit keeps of jobs that have ended, but their logs."""
+    for name in ended:
+        paths = _slurm_job(folder, name).paths
+        paths.submitted_pickle.unlink(missing_ok=True)
+        paths.result_pickle.unlink(missing_ok=True)
 
 
 def _slurm_job(folder: Path, name: str) -> submitit.SlurmJob:
@@ -253,7 +249,7 @@ def _unfinished(folder: Path, followed: Mapping[str, Chunk], wanted: Collection[
         if OUT_OF_REQUEUES in error:
             text = f"unfinished: Slurm job {name} used up its time limit and its requeues"
         else:
-            text = f"The end of its log:\n{_tail(folder, name)}\nunfinished: Slurm job {name} ended before it"
+            text = f"The end of its log:\n{_tail(folder, name)}\nunfinished: Slurm job {name} ended before it was done"
         failures |= {key: raised.get(key, text) for key in left}
     if cut_off:
         print(f"{cut_off} runs are unfinished; this goes on with them:\n    {shlex.join(['python', *sys.argv])}")

@@ -19,8 +19,8 @@ from typing import Any
 
 from submitit.core.utils import DelayedSubmission
 
-from adam_repro import records, run, sweep
-from adam_repro.process import settle_process
+from adam_repro import run, sweep
+from adam_repro.process import Stopped, settle_process, stop_by_signals
 from adam_repro.run import Job
 
 TIME_LIMIT_SIGNAL = signal.SIGUSR2  # submitit's choice
@@ -45,13 +45,12 @@ class Chunk:
     def __call__(self) -> dict[str, str]:
         """Train what has no record yet; the traceback of each job that failed, by its key."""
         settle_process()
-        signal.signal(signal.SIGTERM, _end)  # in place of submitit's handler, which waits for SIGKILL
-        unfinished = [
-            population
-            for population in self.populations  # a population is trained whole: its checkpoint is of all members
-            if not all(records.is_complete(job.folder, job.key) for job in population)
-        ]
-        return sweep.train_groups(unfinished, self.processes, execute) if unfinished else {}
+        stop_by_signals()  # in place of submitit's handler, which ignores SIGTERM until SIGKILL comes
+        left = sweep.all_left_of(self.populations)
+        try:
+            return sweep.train_groups(left, self.processes, execute) if left else {}
+        except Stopped as stopped:
+            sys.exit(128 + stopped.number)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit before it requeues the job: end the workers, whose checkpoints lie on disk."""
@@ -62,10 +61,6 @@ class Chunk:
             worker.join(STOP_SECONDS)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a requeue sends it while this process ends by itself
         return DelayedSubmission(self)
-
-
-def _end(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)
 
 
 def execute(jobs: Sequence[Job], *, on_row: Callable[..., None]) -> Any:

@@ -34,8 +34,8 @@ def run(
 ) -> dict[str, str]:
     """Train all jobs that have no record yet; the traceback of each job that failed, by its key.
 
-    Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go. ``train`` takes the
-    jobs that wait, and ``workers``, and returns what failed; None: they are trained by processes of this machine.
+    Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go. ``train`` takes all
+    jobs, and ``workers``, and returns what failed of those that had no record; None: processes of this machine do it.
     What was stopped goes on: the same jobs are grouped in the same way, and each group has its checkpoint.
     """
     began = time.perf_counter()
@@ -43,9 +43,7 @@ def run(
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
     print(f"{len(distinct)} runs{skipped}", end="; " if waiting else "\n", flush=True)
-    failures: dict[str, str] = {}
-    if waiting:
-        failures = train(waiting, workers) if train else train_here(distinct, workers)
+    failures = (train or train_here)(distinct, workers) if waiting else {}
     done = [job for job in jobs if job.key not in failures]
     _write_index(folder, done)
     mirror(done, tracking, folder / "wandb")
@@ -56,7 +54,11 @@ def run(
 def train_here(jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
     """Train what is left of ``jobs`` on this machine, by so many ``workers`` (None: one for each core)."""
     processes = workers or cores()
-    return train_groups([group for whole in populations(jobs, processes) if (group := left_of(whole))], processes)
+    return train_groups(all_left_of(populations(jobs, processes)), processes)
+
+
+def all_left_of(groups: Sequence[list[Job]]) -> list[list[Job]]:
+    return [left for group in groups if (left := left_of(group))]
 
 
 def left_of(group: list[Job]) -> list[Job]:

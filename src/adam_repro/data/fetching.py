@@ -36,8 +36,8 @@ def obtained(
         return stand_in != "only"
     if stand_in == "found":
         raise UserError(
-            f"{name} is not at {folder}, and nothing is downloaded here: set ADAM_REPRO_DATA (or dataset.root) to a folder "
-            "that all machines see."
+            f"{name} is not at {folder}, and nothing is downloaded here: set ADAM_REPRO_DATA (or dataset.root) to a "
+            "folder that all machines see."
         )
     reason = fetch()
     if reason is None:
