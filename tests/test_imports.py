@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From below: a module imports from the layers under its own, a package also from itself.
 LAYERS = (
     {"errors", "locks", "surroundings", "process", "products", "dropout", "staging", "compilation"},
-    {"sparse", "integrity"},
+    {"sparse", "integrity", "softplus"},
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics"},
     {"population", "training"},

@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from adam_repro.products import Linear
+from adam_repro.softplus import softplus
 
 FIRST_STD = 0.01  # Kingma & Welling 2014, section 5
 
@@ -43,16 +43,17 @@ class VAE(nn.Module):
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean negative bound of a minibatch; ``y`` plays no part."""
         logits, mean, log_variance = self(x)
-        return (_reconstruction(logits, x, "sum") + _divergence(mean, log_variance).sum()) / len(x)
+        return (_reconstruction(logits, x).sum() + _divergence(mean, log_variance).sum()) / len(x)
 
     def judged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits, mean, log_variance = self(x)
-        bounds = _reconstruction(logits, x, "none").sum(1) + _divergence(mean, log_variance).sum(1)
+        bounds = _reconstruction(logits, x).sum(1) + _divergence(mean, log_variance).sum(1)
         return bounds, torch.full_like(bounds, math.nan)
 
 
-def _reconstruction(logits: Tensor, x: Tensor, reduction: str) -> Tensor:
-    return binary_cross_entropy_with_logits(logits, x, reduction=reduction)
+def _reconstruction(logits: Tensor, x: Tensor) -> Tensor:
+    """The cross-entropy of each pixel, [batch, pixels]."""
+    return softplus(logits) - logits * x
 
 
 def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

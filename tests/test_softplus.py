@@ -1,0 +1,35 @@
+"""softplus against torch's own, its value and its gradient, compiled and not."""
+
+import pytest
+import torch
+
+from adam_repro.softplus import softplus
+
+X = torch.cat((torch.linspace(-40, 40, 4001), torch.logspace(-30, 2, 500), -torch.logspace(-30, 1.9, 500)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_is_the_logarithm_of_1_plus_the_exponential_to_the_last_digits(dtype):
+    expected = torch.nn.functional.softplus(X.double(), threshold=100)
+    torch.testing.assert_close(softplus(X.to(dtype)).double(), expected, rtol=3 * torch.finfo(dtype).eps, atol=1e-37)
+
+
+def test_a_compiled_one_is_the_same_for_every_size(compiler):
+    for x in (X, X[:100].view(4, 25), X[:105].view(15, 7)):
+        expected = torch.nn.functional.softplus(x.double(), threshold=100)
+        torch.testing.assert_close(softplus(x).double(), expected, rtol=4e-7, atol=1e-37)
+
+
+def test_its_gradient_is_the_logistic_function():
+    x = X.double().requires_grad_()
+    softplus(x).square().sum().backward()
+    y = X.double()
+    torch.testing.assert_close(
+        x.grad, 2 * torch.nn.functional.softplus(y, threshold=100) * y.sigmoid(), rtol=1e-12, atol=0
+    )
+
+
+def test_it_has_no_bound():
+    x = torch.tensor([-torch.inf, -1e30, 0.0, 1e30, torch.inf, torch.nan])
+    expected = torch.nn.functional.softplus(x)
+    torch.testing.assert_close(softplus(x), expected, equal_nan=True)
