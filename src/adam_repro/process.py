@@ -35,8 +35,13 @@ def stop_by_signals() -> None:
 
 
 def settle_process() -> None:
-    """Numbers too small for float32 become zero, and memory once had is kept."""
+    """Numbers too small for float32 become zero, memory once had is kept, and a GPU computes in float32.
+
+    TensorFloat-32 has 10 bits of mantissa: PyTorch leaves it out of matrix products by default, but not out of
+    convolutions, whose curves would then differ from those of a CPU by more than another order of sums makes.
+    """
     torch.set_flush_denormal(True)  # saturated softmax regressions are three times slower with denormal numbers
+    torch.backends.cudnn.allow_tf32 = False
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA on every machine
     keep_memory()
 
