@@ -132,7 +132,7 @@ def _command() -> str:
 def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
     """--dry-run is plan=true, launchers are for multiruns, -m comes first: Hydra knows no overrides on both sides."""
     renamed = ["plan=true" if argument == "--dry-run" else argument for argument in arguments]
-    if any(argument.startswith("hydra.launcher.") for argument in renamed):
+    if any(argument.startswith("hydra.launcher.") for argument in renamed) and not {"-m", "--multirun"} & {*renamed}:
         renamed.append("-m")
     return sorted(renamed, key=lambda argument: argument not in ("-m", "--multirun"))
 
