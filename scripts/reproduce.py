@@ -7,13 +7,14 @@ beside those of the committed reference.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from adam_repro.analysis import report
 from adam_repro.analysis.gather import gather
-from adam_repro.app import CONFIGS, shown_kindly
+from adam_repro.app import CONFIGS, WITHIN, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import Stopped, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
@@ -63,7 +64,7 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
 def entry_point(experiment: str, *overrides: str) -> int:
     """Run an experiment as a user would, from the project's folder."""
     command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
-    process = subprocess.Popen(command, cwd=PROJECT_ROOT)
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"})
     try:
         return min(process.wait(), 1)
     except Stopped:

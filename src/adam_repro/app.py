@@ -6,6 +6,7 @@ import difflib
 import functools
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +26,16 @@ from omegaconf.errors import (
 
 from adam_repro import records, sweep
 from adam_repro.data import default_root
-from adam_repro.errors import UserError
-from adam_repro.locks import Lock
+from adam_repro.errors import UserError, of_the_disk
+from adam_repro.locks import ASK_AGAIN_SECONDS
 from adam_repro.process import Stopped, settle_process, stop_by_signals
-from adam_repro.run import Job, checkpoint_of, execute, prepare
+from adam_repro.run import Job, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.training import Row
-from adam_repro.workers import ASK_AGAIN_SECONDS
 
 CONFIGS = PROJECT_ROOT / "configs"
+WITHIN = "ADAM_REPRO_WITHIN"
+"""Set in the environment of a command that another one started, which says how to go on for both."""
 
 OmegaConf.register_new_resolver("project_root", lambda: str(PROJECT_ROOT))
 OmegaConf.register_new_resolver("data_root", lambda: str(default_root()))
@@ -85,7 +87,7 @@ def run_one(cfg: DictConfig) -> None:
 @contextmanager
 def _turn(job: Job) -> Iterator[None]:
     """Wait until no other process trains the run, and keep others from it."""
-    lock = Lock(checkpoint_of([job]).with_suffix(".lock"))
+    lock = sweep.lock_of([job])
     if not lock.take():
         print(f"Another process trains this run ({job.folder}); it is waited for.", flush=True)
         while not lock.take():
@@ -117,7 +119,9 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
         if not self._traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
         if isinstance(error, Stopped):
-            print(f"\nStopped. What is done is kept, and the same command goes on:\n    {_command()}", file=sys.stderr)
+            if WITHIN not in os.environ:
+                go_on = "What is done is kept, and the same command goes on"
+                print(f"\nStopped. {go_on}:\n    {_command()}", file=sys.stderr)
             sys.exit(128 + error.number)
         message = None if error is None or self._traceback_wanted else _message(error)
         if message is not None:
@@ -126,7 +130,9 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
 
 
 def _command() -> str:
-    return shlex.join(["python", *sys.argv])
+    python = shutil.which("python")
+    ours = python is not None and os.path.samefile(Path(python).parent, Path(sys.executable).parent)
+    return shlex.join(["python" if ours else sys.executable, *sys.argv])
 
 
 def _as_hydra_wants(arguments: Sequence[str]) -> list[str]:
@@ -145,6 +151,8 @@ def _message(error: BaseException) -> str | None:
     for link in chain:
         if isinstance(link, UserError):
             return str(link)
+        if (message := of_the_disk(link)) is not None:
+            return message
         if isinstance(link, ConfigKeyError | ConfigAttributeError) and isinstance(link.parent_node, DictConfig):
             return _no_such_key(str(link.full_key), link.parent_node)
     if isinstance(error, InterpolationResolutionError) and not isinstance(chain[-1], OmegaConfBaseException):

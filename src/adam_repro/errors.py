@@ -1,4 +1,14 @@
-"""The one exception that is shown to a user as a message, without a traceback."""
+"""What is shown to a user as a message, without a traceback."""
+
+from __future__ import annotations
+
+import errno
+
+NO_ROOM = {  # each with its remedy
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room within your quota there",
+    errno.EROFS: "make it writable",
+}
 
 
 class UserError(Exception):
@@ -6,3 +16,12 @@ class UserError(Exception):
 
     Entry points print the message and leave with exit status 1.
     """
+
+
+def of_the_disk(error: BaseException) -> str | None:
+    """What to tell the user of an ``error`` of a disk that is full or cannot be written; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in NO_ROOM:
+        return None
+    place = f" ({error.filename})" if error.filename else ""
+    remedy = NO_ROOM[error.errno]
+    return f"{error.strerror}{place}: {remedy}. What is done is kept, and the same command goes on."

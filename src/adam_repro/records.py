@@ -24,6 +24,7 @@ import yaml
 from adam_repro import integrity
 from adam_repro.errors import UserError
 from adam_repro.integrity import COLUMNS
+from adam_repro.locks import leftover_prefix
 
 CURVE_VERSION = 1
 """Raise by one whenever a change moves the numbers of any curve: older records are then no longer taken for done."""
@@ -141,7 +142,7 @@ def is_foreign(name: str, meta: dict[str, Any]) -> bool:
 
 def is_leftover(name: str) -> bool:
     """Whether a file is of a write (see ``write_atomically``) that was cut off, or that goes on."""
-    return any(name.startswith(f".{of}-") for of in integrity.FILES)
+    return any(name.startswith(leftover_prefix(of)) for of in integrity.FILES)
 
 
 def _content(folder: Path, name: str) -> bytes:
@@ -245,16 +246,21 @@ def _curve_text(curve: pd.DataFrame, config: dict[str, Any]) -> str:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write ``content`` so that a reader finds the old file or the new one, never a part of it."""
+    """Write ``content`` so that a reader finds the old file or the new one, never a part of it.
+
+    An OSError has the name of the file. Of a write that is cut off a file is left: see ``locks.Lock``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=leftover_prefix(path.name))
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)
         raise
 
 

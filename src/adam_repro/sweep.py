@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from adam_repro import records
+from adam_repro import integrity, records
 from adam_repro.locks import Lock
 from adam_repro.progress import Progress
 from adam_repro.run import Job, build_learner, checkpoint_of, execute, group_name, load_data
@@ -32,7 +32,7 @@ def run(
     folder: Path,
     train: Callable[[Sequence[Job], int | None], dict[str, str]] | None = None,
 ) -> dict[str, str]:
-    """Train all jobs that have no record yet; the traceback of each job that failed, by its key.
+    """Train all jobs that have no record yet; why each job that failed did, by its key.
 
     Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go. ``train`` takes all
     jobs, and ``workers``, and returns what failed of those that had no record; None: processes of this machine do it.
@@ -77,12 +77,19 @@ def left_of(group: list[Job]) -> list[Job]:
     return waiting
 
 
+def lock_of(group: Sequence[Job]) -> Lock:
+    """Whoever has it trains the group; it lies beside the group's checkpoint."""
+    checkpoint = checkpoint_of(group)
+    files = [job.folder / name for job in group for name in integrity.FILES]
+    return Lock(checkpoint.with_suffix(".lock"), guards=[checkpoint, *files])
+
+
 class Claims:
-    """Which of several sweeps trains a group: ``workers.Turns``, by a lock for each group beside its checkpoint."""
+    """Which of several sweeps trains a group: ``workers.Turns``, by the lock of each."""
 
     def __init__(self, groups: Sequence[Sequence[Job]]):
         self.groups = groups
-        self.locks = [Lock(checkpoint_of(group).with_suffix(".lock")) for group in groups]
+        self.locks = [lock_of(group) for group in groups]
 
     def take(self, group: int) -> bool | None:
         if not self.locks[group].take():
@@ -243,7 +250,9 @@ def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
             }
             for job in jobs
         ]
-        records.write_index(folder / "index.csv", entries)
+        index = folder / "index.csv"
+        with Lock(index.with_suffix(".lock"), guards=[index]):
+            records.write_index(index, entries)
 
 
 def _report(
@@ -254,8 +263,8 @@ def _report(
     for job in jobs:
         if job.key in failures:
             print(f"failed: {job.folder.name}: {failures[job.key].strip().splitlines()[-1]}", file=sys.stderr)
-    if failures:
-        print(f"\nThe first failure in full:\n{next(iter(failures.values()))}", file=sys.stderr)
+    if tracebacks := [failure for failure in failures.values() if "\n" in failure]:
+        print(f"\nThe first failure in full:\n{tracebacks[0]}", file=sys.stderr)
     if jobs:
         print(f"Records: {jobs[0].folder.parent}")
     show_mirror(tracking, folder / "wandb")

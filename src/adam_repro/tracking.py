@@ -35,10 +35,9 @@ log = logging.getLogger(__name__)
 def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
     """Mirror the records of ``jobs`` that ``folder`` does not hold yet.
 
-    A failure of W&B is told and costs nothing: the records are written, and the next call mirrors them.
+    A failure of W&B or of the disk is told and costs nothing: the records are written, and the next call mirrors them.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its one look-up of a host
-    folder.mkdir(parents=True, exist_ok=True)
     ledger = folder / f"mirrored-{tracking['mode']}.txt"
     mirrored = set(ledger.read_text().split()) if ledger.exists() else set()
     tabled: list[Job] = []
@@ -48,13 +47,14 @@ def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> N
             to_table = job.arm in TABLED_ARMS and tracking["members"] == "reported"
             (tabled if to_table else single).append(job)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for job in single:
             _mirror_run(job, tracking, folder)
             _remember(ledger, [job])
         if tabled:
             _mirror_table(tabled, tracking, folder)
             _remember(ledger, tabled)
-    except wandb.errors.Error as error:
+    except (wandb.errors.Error, OSError) as error:
         log.warning("W&B was not updated: %s The records are complete; the same command mirrors them again.", error)
 
 

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 import torch
 
+from adam_repro.errors import UserError, of_the_disk
+from adam_repro.locks import ASK_AGAIN_SECONDS
 from adam_repro.process import settle_process
 
 END_SECONDS = 10.0  # that a worker has to end in, before it is killed
-ASK_AGAIN_SECONDS = 1.0  # for a group that another sweep is at
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -35,7 +36,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Finished:
-    """A group has ended; ``error`` is the traceback of a failure, None for success."""
+    """A group has ended; ``error`` is None for success, else what to tell: a message, or the traceback of a failure."""
 
     group: int
     error: str | None
@@ -134,22 +135,27 @@ def _work(execute: Callable, connection: Connection) -> None:
     while True:
         try:
             group, jobs = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         place = {job.key: index for index, job in enumerate(jobs)}
 
         def tell(ordered: list, row: Any, group: int = group, place: dict = place) -> None:
             costs = [(place[job.key], cost) for job, cost in zip(ordered, row.train_cost.tolist(), strict=True)]
-            connection.send(Epoch(group, row.epoch, costs))
+            _send(connection, Epoch(group, row.epoch, costs))
 
         error = None
         try:
             execute(jobs, on_row=tell)
-        except BrokenPipeError:  # the parent was killed
-            return
-        except Exception:  # whatever a run raises is reported with its traceback, and the next group goes on
-            error = traceback.format_exc()
-        connection.send(Finished(group, error))
+        except Exception as raised:  # whatever a run raises is reported, and the next group goes on
+            error = str(raised) if isinstance(raised, UserError) else of_the_disk(raised) or traceback.format_exc()
+        _send(connection, Finished(group, error))
+
+
+def _send(connection: Connection, event: Epoch | Finished) -> None:
+    try:
+        connection.send(event)
+    except ConnectionError:
+        sys.exit(0)  # the parent was killed: whoever goes on with the sweep does this group again
 
 
 @contextmanager

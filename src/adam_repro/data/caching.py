@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from adam_repro.errors import UserError
+from adam_repro.locks import Lock, leftover_prefix
 
 FOLDER = ".adam_repro"
 
@@ -39,7 +40,9 @@ def cached(beside: Path | None, key: str, make: Callable[[], Mapping[str, np.nda
     arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
     for place in places:
         try:
-            _write(place, arrays)
+            with Lock(place.with_suffix(".lock"), guards=[place]):
+                if not place.is_dir():  # else another process was faster
+                    _write(place, arrays)
         except OSError:  # read-only, or full: the next place, or none
             continue
         if (found := _read(place)) is not None:
@@ -114,7 +117,7 @@ def _read(place: Path) -> dict[str, np.ndarray] | None:
 
 def _write(place: Path, arrays: Mapping[str, np.ndarray]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=place.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=leftover_prefix(place.name), dir=place.parent))
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
