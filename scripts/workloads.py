@@ -154,8 +154,10 @@ def timed(steps: Steps) -> Turn:
     return turn
 
 
-def solo(workload: Workload) -> Solo:
-    """One run as this project trains it."""
+def solo(workload: Workload) -> Learner:
+    """One run of Adam as this project trains it: see ``run.build_learner``."""
+    if workload.population is not None:
+        return workload.population([Member(Adam, Adam.settings(lr=LR), workload.schedule, workload.l2)])
     model = workload.model()
     return Solo(model, Adam(model.parameters(), lr=LR), schedule=workload.schedule, l2=workload.l2)
 
@@ -182,6 +184,8 @@ def training(learner: Learner, data: Dataset, workload: Workload) -> Steps:
 
 def bare_loop(workload: Workload, data: Dataset) -> Steps:
     """The work of ``solo`` by the same parts, written out for this one model and optimizer."""
+    if workload.population is not None:
+        yield from bare_population(workload, data)
     model = workload.model()
     optimizer = Adam(model.parameters(), lr=LR)
     (group,) = optimizer.param_groups
@@ -200,6 +204,17 @@ def bare_loop(workload: Workload, data: Dataset) -> Steps:
                 weight.grad.add_(weight.detach(), alpha=workload.l2)
             optimizer.step()
             costs.append(cost.detach())
+            yield
+
+
+def bare_population(workload: Workload, data: Dataset) -> Steps:
+    learner, batch = solo(workload), workload.batch
+    steps = len(data.train_y) // batch
+    for epoch in itertools.count(1):
+        learner.begin_epoch(epoch, range((epoch - 1) * steps + 1, epoch * steps + 1))
+        costs = []
+        for x, y in data.minibatches(torch.randperm(len(data.train_y))[: steps * batch], batch):
+            costs.append(learner.step(x, y))
             yield
 
 

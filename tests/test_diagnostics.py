@@ -131,7 +131,7 @@ def test_diagnostics_move_the_key_and_no_curve(tmp_path):
     with_them, without = job(tmp_path), job(tmp_path, "diagnostics=false")
     assert with_them.key != without.key
     looked_at, plain = execute([with_them])[0], execute([without])[0]
-    assert looked_at.curve.equals(plain.curve)
+    pd.testing.assert_frame_equal(looked_at.curve, plain.curve, rtol=1e-6)  # a population's sums are in another order
     assert plain.diagnostics is None and not (without.folder / "diagnostics.csv").exists()
     assert "diagnostics" not in plain.config
 

@@ -46,7 +46,8 @@ class Job:
     """A run that was checked and not yet trained.
 
     ``config`` is what decides its curve, and nothing else; ``key`` is the hash of that. ``source`` is how to load
-    the data in any process without asking the network again. ``group`` is equal for jobs that can be one population.
+    the data in any process without asking the network again. ``group`` is equal for jobs that can be one population,
+    None for one that cannot be in any.
     ``resumable``: whether its optimizer's ``state_dict`` holds all that it has learnt. ``optimizer_source``: what the
     key has of an optimizer from outside, None for one of this package.
     """
@@ -213,8 +214,11 @@ def _least(*values: int | None) -> int:
 
 
 def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
-    """The learner of ``jobs``, and the jobs in the order of its members."""
-    if len(jobs) == 1:
+    """The learner of ``jobs``, and the jobs in the order of its members.
+
+    A population of one is twice as fast as the model and the optimizer that it stands for, so a single job has one.
+    """
+    if jobs[0].group is None:
         (job,) = jobs
         model = build_model(job.config).to(job.device)
         optimizer = build_optimizer(job.config, model)
