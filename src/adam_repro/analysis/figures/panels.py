@@ -154,13 +154,13 @@ def caption(
     kind = "Real data" if facts["provenance"] == "real" else f"STAND-IN DATA ({stand_in})"
     l2 = "no L2 in common" if facts["l2"] is None else f"L2 {facts['l2']:g}"
     text = (
-        f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; {facts['epochs']} passes, "
-        f"minibatches of {facts['batch_size']}, {l2}; mean over {seeds} seeds with 95 % bootstrap "
-        f"intervals; scale {facts['scale']}."
+        f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; "
+        f"{counted(facts['epochs'], 'pass')}, minibatches of {facts['batch_size']}, {l2}; "
+        f"mean over {counted(seeds, 'seed')} with 95 % bootstrap intervals; scale {facts['scale']}."
     )
     if facts["tuned_at"] not in (facts["epochs"], None):
         fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
-        text += f" Tuned at {facts['tuned_at']} passes{fewer}."
+        text += f" Tuned at {counted(facts['tuned_at'], 'pass')}{fewer}."
     if facts["edges"]:
         text += f" On the edge of its grid: {', '.join(facts['edges'])}."
     if facts["provenance"] == "real" and panel is not None:
@@ -171,6 +171,11 @@ def caption(
     text += f" Training cost: {cost or 'mean over a pass of the minibatch costs, without the penalty'}."
     text += f" {more}." if more else ""
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
+
+
+def counted(n: int, noun: str) -> str:
+    """1 pass, 2 passes; 1 seed, 2 seeds."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def stamp_if_stand_in(data: FigureData, panels: Iterable[Axes]) -> None:

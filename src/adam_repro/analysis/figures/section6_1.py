@@ -24,7 +24,7 @@ def fig1_mnist(data: FigureData) -> Figure:
 def fig1_imdb(data: FigureData) -> Figure:
     """Figure 1, right: the same for IMDB with dropout."""
     title = "Figure 1, right: logistic regression on IMDB with 50 % dropout"
-    return _regression(data, title, panel="1R", matched=False, xlim=(-2, 177), ylim=(0.2, 0.5))
+    return _regression(data, title, panel="1R", matched=True, xlim=(-2, 177), ylim=(0.2, 0.5))
 
 
 @figure("fig1_imdb_no_dropout")

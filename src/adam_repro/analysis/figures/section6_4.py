@@ -11,8 +11,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData, paper_figure_4
-from adam_repro.analysis.figures import figure
-from adam_repro.analysis.figures.panels import caption, stamp_if_stand_in
+from adam_repro.analysis.figures import figure, style_of
+from adam_repro.analysis.figures.panels import caption, counted, stamp_if_stand_in
 from adam_repro.analysis.grid import cells
 from adam_repro.analysis.statistics import bootstrap_interval
 
@@ -20,6 +20,7 @@ TOP, BOTTOM = 140.0, 95.0  # the paper's axis, nats
 TITLE = "Figure 4: variational autoencoder on MNIST"
 COST = "the negative bound, nats an image, mean over that pass"
 MARKS = "Crosses: some run diverged; triangles: above the axis"
+OTHERS = "Thin horizontal lines: the suite's four, tuned"
 MORE = {"real": f"{MARKS}; faint: the paper's points, digitised", "stand-in": MARKS}
 LOOKS: dict[str, dict[str, Any]] = {
     "corrected": {"color": "#c00000", "linestyle": "-", "marker": "o", "label": "with bias correction"},
@@ -41,14 +42,21 @@ def fig4(data: FigureData) -> Figure:
     milestones = sorted(grid["epochs"].unique())
     if not milestones:
         return _empty(data)
-    height = 4.9 * len(milestones) + 0.9
-    drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(rect=(0, 0.75 / height, 1, 1 - 0.75 / height)))
+    below = 0.75 + (0.25 if len(data.arm("tuned")) else 0)  # inches
+    height = 4.9 * len(milestones) + 0.15 + below
+    drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(rect=(0, below / height, 1, 1 - below / height)))
     blocks = drawn.subfigures(len(milestones), 1, squeeze=False)[:, 0]
     panels = [
         axes for block, epochs in zip(blocks, milestones, strict=True) for axes in _block(block, grid, epochs, data)
     ]
-    blocks[0].legend(*panels[0].get_legend_handles_labels(), loc="upper right", ncols=3, fontsize=8.5, handlelength=3.2)
-    caption(drawn, data, TITLE, arm="grid", panel=None, cost=COST, more=MORE[data.provenance["provenance"]])
+    handles, labels = panels[0].get_legend_handles_labels()
+    forms = len(grid["form"].unique())
+    blocks[0].legend(handles[:forms], labels[:forms], loc="upper right", ncols=3, fontsize=8.5, handlelength=3.2)
+    if others := handles[forms:]:
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.72 / height)}
+        drawn.legend(others, labels[forms:], ncols=4, fontsize=8.5, handlelength=3.2, **place)
+    more = [MORE[data.provenance["provenance"]], *([OTHERS] if len(data.arm("tuned")) else [])]
+    caption(drawn, data, TITLE, arm="grid", panel=None, cost=COST, more=". ".join(more))
     stamp_if_stand_in(data, panels)
     return drawn
 
@@ -63,7 +71,7 @@ def _empty(data: FigureData) -> Figure:
 
 
 def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) -> list[Axes]:
-    block.suptitle(f"after {epochs} passes", x=0.01, ha="left", fontweight="bold")
+    block.suptitle(f"after {counted(epochs, 'pass')}", x=0.01, ha="left", fontweight="bold")
     beta1s, beta2s = sorted(grid["beta1"].unique()), sorted(grid["beta2"].unique())
     every = block.subplots(len(beta1s), len(beta2s), sharex=True, sharey=True, squeeze=False)
     chosen = grid[grid["epochs"] == epochs]
@@ -75,6 +83,7 @@ def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) 
             cell = chosen[(chosen["beta1"] == beta1) & (chosen["beta2"] == beta2)]
             for form, look in LOOKS.items():
                 _curve(axes, cell[cell["form"] == form], look, top)
+            _others(axes, data, epochs)
             if data.provenance["provenance"] == "real":
                 _printed(axes, epochs, beta1, beta2)
             axes.set_title(f"β1 = {beta1:g}, β2 = {beta2:g}", fontsize=9)
@@ -100,6 +109,15 @@ def _curve(axes: Axes, runs: pd.DataFrame, look: dict[str, Any], top: float) -> 
         for marker, where in (("x", np.isnan(mean)), ("^", mean > top)):
             y = np.full(where.sum(), 0.965 if look["linestyle"] == "-" else 0.91)
             axes.plot(x[where], y, marker, color=look["color"], markersize=5, transform=axes.get_xaxis_transform())
+
+
+def _others(axes: Axes, data: FigureData, epochs: int) -> None:
+    """The costs of tuned optimizers with settings of their own, for which alpha is no axis: mean over seeds."""
+    tuned = data.arm("tuned")
+    for name, runs in tuned[tuned["epochs"] == epochs].groupby("curve", sort=False):
+        style = {**style_of(str(name)), "marker": ""}
+        label = f"{name}, lr {runs['lr'].iloc[0]:g}, n = {len(runs)}"
+        axes.axhline(runs["train_cost"].mean(skipna=False), linewidth=0.8, label=label, zorder=1, **style)
 
 
 def _printed(axes: Axes, epochs: int, beta1: float, beta2: float) -> None:
