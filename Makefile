@@ -6,7 +6,7 @@ ARGS ?=
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report test lint data verify tune match adopt bench clean
+.PHONY: help setup reproduce report test torture lint data verify tune match adopt bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +22,9 @@ report: setup ## figures and verdicts anew from the files of SCALE; SCALE=refere
 
 test: setup ## the tests
 	@$(RUN) -m pytest $(ARGS)
+
+torture: setup ## the long crash tests: kills, full disks, signals, sweeps at once
+	@$(RUN) -m pytest tests/test_torture.py -m torture -s --numprocesses=0 --torture-table=results/torture.json $(ARGS)
 
 lint: setup ## style and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy

@@ -4,6 +4,7 @@ As many tests at a time as there are cores, each with one thread: two threads ea
 """
 
 import os
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
@@ -12,6 +13,10 @@ import torch
 from tiny_data import tiny
 
 from adam_repro.data import Dataset
+
+
+def pytest_addoption(parser):
+    parser.addoption("--torture-table", type=Path, help="where the long form of test_torture.py writes its table")
 
 
 @pytest.fixture
