@@ -109,6 +109,18 @@ def test_what_another_sweep_is_at_comes_last_and_what_it_has_done_is_not_done_ag
     assert turns.ended == {1, 2}
 
 
+class Done(Free):
+    """Another sweep was faster with everything."""
+
+    def take(self, group):
+        return None
+
+
+def test_what_another_sweep_has_done_is_not_waited_for():
+    groups = [[Task("1")], [Task("2")]]
+    assert finished(run_groups(execute, groups, 2, Done(groups))) == {0: None, 1: None}
+
+
 def wait_for_ever(tasks, *, on_row):
     on_row(tasks, Row(os.getpid(), Costs([0.0])))
     while True:

@@ -83,8 +83,10 @@ def run_groups(
                     else:
                         yield Finished(group, None)
             busy = [worker for worker in workers if worker.group is not None]
-            if not busy and waiting:
-                time.sleep(ASK_AGAIN_SECONDS)
+            if not busy:
+                if waiting:
+                    time.sleep(ASK_AGAIN_SECONDS)
+                continue
             ready = wait([worker.connection for worker in busy], ASK_AGAIN_SECONDS if idle and waiting else None)
             for worker in busy:
                 if worker.connection in ready:
