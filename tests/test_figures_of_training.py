@@ -4,6 +4,7 @@ import math
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import ALPHAS, write_diagnostics, write_figure, write_vae_grid
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -269,6 +270,24 @@ def test_three_forms_are_drawn_against_log_alpha_told_apart_without_colour(tmp_p
         assert line.get_xdata() == pytest.approx(np.log10(ALPHAS))
     assert len({line.get_marker() for line in shown.values()}) == 3
     assert len({str(look["linestyle"]) for look in LOOKS.values()}) == 3
+
+
+def test_the_suites_four_are_thin_lines_at_their_cost_after_the_same_passes(tmp_path):
+    write_vae_grid(tmp_path, vae)
+    finals, costs = pd.read_csv(tmp_path / "finals.csv"), {"Adam": 101.0, "AdaGrad": 125.0}
+    for name, cost in costs.items():
+        for passes in (10, 100):
+            for seed in range(2):
+                settings = ["tuned", name, 3e-3, "constant", "{}", 0.0, seed, "finished", 0, passes]
+                finals.loc[len(finals)] = [*settings, cost + seed - passes / 100, cost, cost, math.nan, "record"]
+    finals.to_csv(tmp_path / "finals.csv", index=False)
+    drawn = redraw(tmp_path)
+    for place, axes in enumerate(drawn.axes):
+        passes = (10, 100)[place // 6]
+        found = {label: line.get_ydata()[0] for label, line in lines(axes).items() if "lr 0.003" in label}
+        assert found == {f"{name}, lr 0.003, n = 2": cost + 0.5 - passes / 100 for name, cost in costs.items()}
+    (below,) = drawn.legends
+    assert [text.get_text() for text in below.get_texts()] == list(found)
 
 
 def test_divergence_is_a_cross_and_what_lies_above_the_axis_a_triangle(tmp_path):
