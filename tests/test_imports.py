@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # From below: a module imports from the layers under its own, a package also from itself.
 LAYERS = (
-    {"errors", "locks", "surroundings", "process", "products", "dropout", "staging", "compilation"},
+    {"errors", "locks", "surroundings", "process", "products", "dropout", "staging", "compilation", "memory"},
     {"sparse", "integrity", "softplus"},
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics"},

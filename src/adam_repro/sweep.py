@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_class
 
-from adam_repro import integrity, records
+from adam_repro import integrity, memory, records
 from adam_repro.locks import Lock
 from adam_repro.progress import Progress
-from adam_repro.run import Job, build_learner, checkpoint_of, execute, group_name, load_data
+from adam_repro.run import Job, build_learner, build_model, checkpoint_of, execute, group_name, load_data
+from adam_repro.sparse import SparseRows
 from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
 ROW_BYTES, RUN_BYTES = 400, 12_000  # an epoch and a run, in the record and in W&B's file
+FOREIGN_STATES = ("m", "v", "v_max")  # as many as optimizers from outside may have
 MOST_MEMBERS = 105  # beyond this a member's step gets no faster (`make bench`)
 OVERHEAD_MEMBERS = 6  # a step of a population costs about as much as this many members more (measured by `make bench`)
 
@@ -54,7 +57,36 @@ def run(
 def train_here(jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
     """Train what is left of ``jobs`` on this machine, by so many ``workers`` (None: one for each core)."""
     processes = workers or cores()
-    return train_groups(all_left_of(populations(jobs, processes)), processes)
+    groups = all_left_of(populations(jobs, processes))  # whatever there is room for, so that checkpoints are found
+    return train_groups(groups, workers or with_room(processes, groups, room=memory.available()))
+
+
+def with_room(processes: int, groups: Sequence[Sequence[Job]], *, room: float) -> int:
+    """How many of ``processes`` the ``room``, in bytes, is for; said where it is not all of them."""
+    if not groups or groups[0][0].device != "cpu":
+        return processes
+    each = bytes_of(max(groups, key=len))
+    fewer = memory.fitting(processes, each, room)
+    if fewer < min(processes, len(groups)):
+        print(
+            f"{fewer} processes at a time instead of {processes}: each takes about {each / 1e9:.1f} GB of memory, and "
+            f"{room / 1e9:.1f} GB are free. workers={processes} asks for {processes} all the same."
+        )
+    return fewer
+
+
+def bytes_of(group: Sequence[Job]) -> float:
+    """About what a worker takes that trains ``group``: torch, the data, and each member's parameters, gradients and
+    what its optimizer remembers, all in float32."""
+    data = load_data(group[0])
+    tensors = [
+        tensor
+        for part in (data.train_x, data.train_y, data.test_x, data.test_y)
+        for tensor in ([part.columns, part.starts] if isinstance(part, SparseRows) else [part])
+    ]
+    parameters = sum(parameter.numel() for parameter in build_model(group[0].config).parameters())
+    copies = sum(2 + len(getattr(get_class(_rule(job)), "state_names", FOREIGN_STATES)) for job in group)
+    return memory.WORKER_BYTES + sum(tensor.nbytes for tensor in tensors) + 4 * parameters * copies
 
 
 def all_left_of(groups: Sequence[list[Job]]) -> list[list[Job]]:
