@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -10,28 +11,33 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures import figure
-from adam_repro.analysis.figures.panels import caption, sensitivity, stamp_if_stand_in, training_cost
+from adam_repro.analysis.figures.panels import below, caption, sensitivity, stamp_if_stand_in, training_cost
 
 
 @figure("fig1_mnist")
 def fig1_mnist(data: FigureData) -> Figure:
     """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
     title = "Figure 1, left: logistic regression on MNIST"
-    return _regression(data, title, panel="1L", matched=True, xlim=(-0.7, 45.7), ylim=(0.2, 0.7))
+    return _regression(data, title, panel="1L", matched=_between, xlim=(-0.7, 45.7), ylim=(0.2, 0.7))
 
 
 @figure("fig1_imdb")
 def fig1_imdb(data: FigureData) -> Figure:
     """Figure 1, right: the same for IMDB with dropout."""
     title = "Figure 1, right: logistic regression on IMDB with 50 % dropout"
-    return _regression(data, title, panel="1R", matched=True, xlim=(-2, 177), ylim=(0.2, 0.5))
+    return _regression(data, title, panel="1R", matched=below, xlim=(-2, 177), ylim=(0.2, 0.5))
 
 
 @figure("fig1_imdb_no_dropout")
 def fig1_imdb_no_dropout(data: FigureData) -> Figure:
     """IMDB without dropout, of which the paper speaks and shows nothing."""
     title = "IMDB without dropout, which the paper does not show"
-    return _regression(data, title, panel=None, matched=False, xlim=(-2, 177), ylim=(0.05, 0.5))
+    return _regression(data, title, panel=None, matched=None, xlim=(-2, 177), ylim=(0.05, 0.5))
+
+
+def _between(axes: Axes) -> dict[str, Any]:
+    """Between the printed curves of MNIST."""
+    return {"loc": "upper right", "bbox_to_anchor": (1, 0.5)}
 
 
 def _regression(
@@ -39,10 +45,11 @@ def _regression(
     title: str,
     *,
     panel: str | None,
-    matched: bool,
+    matched: Callable[[Axes], dict[str, Any]] | None,
     xlim: tuple[float, float],
     ylim: tuple[float, float],
 ) -> Figure:
+    """``matched`` says where that arm's panel has room for a legend; None: there is no such panel."""
     drawn = Figure(figsize=(9, 9.2), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
     middle = ["matched", "default"] if matched else ["default", "default"]
     layout: list[Any] = [["tuned", "tuned"], middle, ["grid", "grid"]]
@@ -50,8 +57,7 @@ def _regression(
     training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim)
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
     if matched:
-        between: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 0.5)}  # the printed curves
-        legend = between if data.provenance["provenance"] == "real" else None
+        legend = matched(panels["matched"]) if data.provenance["provenance"] == "real" else None
         training_cost(
             panels["matched"], data, arm="matched", panel=panel, xlim=xlim, ylim=ylim, small=True, legend=legend
         )
