@@ -50,7 +50,9 @@ def _regression(
     ylim: tuple[float, float],
 ) -> Figure:
     """``matched`` says where that arm's panel has room for a legend; None: there is no such panel."""
-    drawn = Figure(figsize=(9, 9.2), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.075, 1, 0.925)))
+    height = 10.0 if matched is below else 9.2
+    rect = (0, 0.69 / height, 1, 1 - 0.69 / height)
+    drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
     middle = ["matched", "default"] if matched else ["default", "default"]
     layout: list[Any] = [["tuned", "tuned"], middle, ["grid", "grid"]]
     panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
