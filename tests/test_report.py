@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -142,6 +143,13 @@ def test_a_readme_without_markers_is_refused(tmp_path):
     with pytest.raises(UserError, match="<!-- verdicts --> and <!-- /verdicts --> once each"):
         report.update_readme(readme, tmp_path / "reference")
     assert readme.read_text() == "# Title\n"
+
+
+def test_every_test_that_the_readme_names_exists():
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", (PROJECT_ROOT / "README.md").read_text())
+    assert named
+    for file, test in named:
+        assert f"\ndef {test}(" in (PROJECT_ROOT / "tests" / file).read_text(), (file, test)
 
 
 def test_the_committed_tables_are_what_the_committed_results_give(tmp_path):

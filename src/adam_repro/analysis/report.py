@@ -114,6 +114,10 @@ def update_readme(readme: Path, reference: Path) -> None:
             "readme_speed.md.j2", **speed(json.loads(measured.read_text())), percent=_percent, digits=_digits
         )
         readme.write_text(_between_markers(readme, "speed", table))
+    tortured = reference / "reliability" / "torture.json"
+    if tortured.is_file():
+        table = _rendered("readme_reliability.md.j2", table=json.loads(tortured.read_text()))
+        readme.write_text(_between_markers(readme, "reliability", table))
 
 
 def speed(bench: dict[str, Any]) -> dict[str, Any]:
