@@ -66,6 +66,13 @@ def test_files_in_torchvisions_layout_become_one_tensor(tmp_path, monkeypatch):
     assert data.head(100).train_x.shape == (100, 784) and len(data.head(100).test_x) == 10_000
 
 
+def test_a_part_of_a_test_set_in_order_of_class_has_all_classes():
+    x, y = torch.arange(20.0)[:, None], torch.arange(10).repeat_interleave(2)
+    part = Dataset("sorted", "synthetic", "of no file", x, y, x, y).head(20, 10)
+    assert part.test_y.tolist() == list(range(10)) and part.test_x.flatten().tolist() == list(range(0, 20, 2))
+    assert len(part.head(20, 11).test_y) == 10, "no more than there are"
+
+
 def test_another_file_in_mnists_place_is_refused_by_name(tmp_path):
     put(tmp_path, blank_mnist())
     with pytest.raises(UserError, match="train-images-idx3-ubyte is not MNIST's: its md5 is .*make data"):

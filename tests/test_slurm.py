@@ -31,7 +31,7 @@ OWN_SLURM = Path(os.environ.get("ADAM_REPRO_SLURM", PROJECT_ROOT.parent / "share
 ENVIRONMENT = os.environ | {"TORCHDYNAMO_DISABLE": "1"}  # here and, since Slurm hands it on, in the jobs
 ASKED = Array(partition=None, cpus=2, gpus=0, time=60, array=4, chunks=None, requeues=3, sbatch={})
 
-SWEEP = ["-m", "dataset.stand_in=only", "tracking.mode=disabled", "epochs=5", "checkpoint_every=0", "evaluate_at=[]"]
+SWEEP = ["-m", "dataset.stand_in=only", "tracking.mode=disabled", "epochs=40", "checkpoint_every=0", "evaluate_at=[]"]
 SWEEP += ["optimizer=adam,sgd", "optimizer.lr=1e-3,3e-3,1e-2,3e-2,1e-1"]
 SIX_SEEDS = "seed=range(6)"
 RUNS = 60
@@ -46,10 +46,10 @@ def answered(*command):
     return outcome.stdout if outcome.returncode == 0 else None
 
 
-def send(name):
-    """Send a job the signal that Slurm itself sends before the time limit."""
+def send(name, signal="USR2"):
+    """Send a job a signal; USR2 is what Slurm itself sends before the time limit."""
     with contextlib.suppress(subprocess.TimeoutExpired):  # scancel may be told "try again" by what it has just caused
-        subprocess.run(["scancel", "--signal=USR2", name], timeout=3)
+        subprocess.run(["scancel", f"--signal={signal}", name], timeout=3)
 
 
 @pytest.fixture
@@ -147,10 +147,12 @@ def test_a_sweep_on_slurm_survives_interrupts_cancels_and_time_limits_and_makes_
         checkpoints = [checkpoint_of(population) for population in limited_chunk.populations]
         until(lambda: any(path.exists() for path in checkpoints), "a job keeps a checkpoint")
         send(limited)
+        send(cancelled, "STOP")  # or it would be done before it is its turn
         until(lambda: slurm._queue().get(limited) == "PENDING", "the job is requeued")
         (checkpoint,) = (path for path in checkpoints if path.exists())
         mark_as_long(checkpoint)
         answered("scontrol", "update", f"jobid={limited}", "StartTime=now")  # Slurm itself waits two minutes
+        send(cancelled, "CONT")
         until(lambda: are_done(cancelled_chunk.populations[0]), "the other job has finished a population")
         assert not are_done(cancelled_chunk.populations[1])
         answered("scancel", cancelled)

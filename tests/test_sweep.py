@@ -6,8 +6,8 @@ import pytest
 from tiny_data import OVERRIDES
 
 from adam_repro.app import compose
-from adam_repro.run import execute, prepare
-from adam_repro.sweep import Claims, left_of, populations
+from adam_repro.run import checkpoint_of, execute, prepare
+from adam_repro.sweep import Claims, forget, left_of, populations
 
 serial = itertools.count()
 
@@ -76,6 +76,39 @@ def test_a_run_that_was_trained_in_other_company_is_not_trained_again(trio):
     execute(trio[1:])
     (trio[2].folder / "meta.json").unlink()
     assert left_of(trio) == trio[1:]
+
+
+def test_what_is_kept_of_a_group_goes_when_it_is_done_and_nobody_is_at_it(trio):
+    checkpoint = checkpoint_of(trio)
+    checkpoint.parent.mkdir()
+    for path in (checkpoint, checkpoint.with_suffix(".lock")):
+        path.touch()
+    forget([trio])
+    assert checkpoint.exists(), "it is not done yet"
+    execute(trio)
+    checkpoint.touch()
+    somebody = Claims([trio]).locks[0]
+    assert somebody.take()
+    forget([trio])
+    assert checkpoint.exists()
+    somebody.give_back()
+    checkpoint.with_suffix(".lock").touch()
+    forget([trio])
+    assert list(checkpoint.parent.iterdir()) == []
+
+
+def test_whoever_takes_a_group_clears_what_cut_off_writes_have_left_of_it(trio):
+    left = [
+        trio[0].folder / ".meta.json-abcdefgh",
+        checkpoint_of(trio).parent / f".{checkpoint_of(trio).name}-abcdefgh",
+    ]
+    others = [trio[0].folder / ".mine-abcdefgh", checkpoint_of(trio).parent / ".other.pt-abcdefgh"]
+    for path in (*left, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    claims = Claims([trio])
+    assert claims.take(0) and [path.exists() for path in left + others] == [False, False, True, True]
+    claims.give_back(0)
 
 
 def test_of_two_sweeps_one_trains_a_group_and_the_other_finds_it_done(trio):

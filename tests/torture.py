@@ -33,7 +33,7 @@ ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 EXAMPLES = {"train": 2000, "test": 500}
 SWEEPS = {  # populations of softmax regressions; and runs of their own, of optimizers from outside
     "populations": ["logistic_regression", "optimizer=adam,sgd,adagrad", "optimizer.lr=1e-3,1e-2", "seed=range(4)"],
-    "runs": ["mlp", "model.hidden=[100]", "optimizer=external", "optimizer._target_=torch.optim.NAdam,torch.optim.SGD"]
+    "runs": ["mlp", "model.hidden=[300]", "optimizer=external", "optimizer._target_=torch.optim.NAdam,torch.optim.SGD"]
     + ["optimizer.lr=1e-3,1e-2"],
     "figure": ["logistic_regression", "figure=fig1_mnist", "arm=default", "scale=smoke", "scale.max_epochs=null"],
 }
@@ -119,7 +119,8 @@ class Sweep:
                 caching.checked(place)
             except Exception as error:
                 problems.append(str(error))
-        return problems + [str(path) for path in self.leftovers()] + [str(path) for path in self.folder.rglob("*.lock")]
+        kept = [*self.leftovers(), *self.folder.rglob("*.lock"), *self.results.glob("checkpoints/*.pt")]
+        return problems + [f"{path.relative_to(self.folder)} is left" for path in kept]
 
     def begun(self) -> int:
         """How many groups workers have begun so far."""
@@ -209,6 +210,14 @@ def trains(sweep: Sweep, process: subprocess.Popen) -> bool:
     return False
 
 
+def writes(sweep: Sweep, process: subprocess.Popen) -> None:
+    """Wait until a checkpoint is being written, of which no more than a part need be there."""
+    folder = sweep.results / "checkpoints"
+    while process.poll() is None:
+        if folder.is_dir() and any(name.startswith(".") for name in os.listdir(folder)):
+            return
+
+
 def undisturbed(name: str, place: Path, digits: Path, **settings) -> Sweep:
     sweep = Sweep(name, place / f"undisturbed-{name}", digits, **settings)
     output = sweep.folder / "output"
@@ -233,6 +242,8 @@ def killed(table: Table, sweep: Sweep, chance: random.Random, *, at_most: int, w
         elif trains(sweep, process):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(chance.uniform(0, 2.5))
+            if chance.random() < 0.5:
+                writes(sweep, process)
         if process.poll() is not None:
             break
         kill(process)
@@ -326,6 +337,7 @@ class Fullness:
     lose: str | None = None  # a file that is removed before, so that it is written
 
 
+SIGNS = {"went on without checkpoints": "No checkpoint can be kept", "went on without W&B": "W&B was not updated"}
 PATIENT = ("checkpoint_every=1000",)  # so that records meet the full disk, and no checkpoint before them
 FULL = [
     Fullness(0),  # at the start the cache, then the checkpoints
@@ -352,13 +364,14 @@ def filled(table: Table, sweep: Sweep, cases: list[Fullness], output: Path, *, w
         with full(sweep.folder, pages=case.pages, inodes=case.inodes):
             status, said = ended(sweep.start(output, *case.more), output)
         table.faults["full disk"] += 1
-        named = re.search(r"No space left on device \(.*?([^/()]+)\)", said)
-        if status == 0:
-            table.outcomes["full disk: the command went on and completed"] += 1
-        else:
-            what = re.sub(r"[0-9a-f]{16}", "<group>", named[1]) if named else "?"
+        named = {*re.findall(r"No space left on device \([^()]*?([^/()]+)\):", said)}
+        for what in named:
             table.outcomes[f"full disk: an error that names {what}"] += 1
-            table.expect(status == 1 and named is not None and "Traceback" not in said, f"{case}: {status}: {said}")
+        for what, sign in SIGNS.items():
+            table.outcomes[f"full disk: {what}"] += sign in said
+        table.outcomes["full disk: the command completed"] += status == 0
+        is_told = status == 0 or (status == 1 and named)
+        table.expect(bool(is_told) and "Traceback" not in said, f"{case}: {status}: {said}")
     status, said = ended(sweep.start(output), output)
     table.expect(status == 0, f"room again: {said[-2000:]}")
     table.compare(sweep, whole, "after full disks")

@@ -70,6 +70,7 @@ def run_one(cfg: DictConfig) -> None:
         return
     if records.is_complete(job.folder, job.key):
         print(f"Already done: {job.folder}")
+        sweep.forget([[job]])
     else:
         try:
             with _turn(job):

@@ -250,17 +250,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
     An OSError has the name of the file. Of a write that is cut off a file is left: see ``locks.Lock``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=leftover_prefix(path.name))
+    temporary: str | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=leftover_prefix(path.name))
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename = error.filename or str(path)
+            error.filename = str(path)
         raise
 
 

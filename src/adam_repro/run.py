@@ -99,7 +99,7 @@ def prepare(cfg: DictConfig) -> Job:
             "provenance": data.provenance,
             "checksum": data.checksum,
             "train_examples": _least(given["train_examples"], scale["max_train"], len(data.train_y)),
-            **({} if scale["max_test"] is None else {"test_examples": scale["max_test"]}),  # absent: all of them
+            **({} if scale["max_test"] is None else {"test_examples_spread": scale["max_test"]}),  # absent: all
         },
         "model": given["model"],
         "optimizer": optimizer,
@@ -195,7 +195,7 @@ def load_data(job: Job) -> Dataset:
     """The data of a job, as many examples as it is to have, on its device."""
     wanted = job.config["dataset"]
     data = instantiate(job.source)
-    return data.head(wanted["train_examples"], wanted.get("test_examples")).to(job.device)
+    return data.head(wanted["train_examples"], wanted.get("test_examples_spread")).to(job.device)
 
 
 def build_model(config: dict[str, Any]) -> Any:

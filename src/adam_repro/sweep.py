@@ -47,10 +47,13 @@ def run(
     skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
     print(f"{len(distinct)} runs{skipped}", end="; " if waiting else "\n", flush=True)
     failures = (train or train_here)(distinct, workers) if waiting else {}
+    _show_failures(distinct, failures)
+    if train is None:
+        forget(populations(distinct, workers or cores()))
     done = [job for job in jobs if job.key not in failures]
     _write_index(folder, done)
     mirror(done, tracking, folder / "wandb")
-    _report(distinct, failures, tracking=tracking, folder=folder, seconds=time.perf_counter() - began)
+    _report(distinct, len(failures), tracking=tracking, folder=folder, seconds=time.perf_counter() - began)
     return failures
 
 
@@ -116,6 +119,20 @@ def lock_of(group: Sequence[Job]) -> Lock:
     return Lock(checkpoint.with_suffix(".lock"), guards=[checkpoint, *files])
 
 
+def forget(groups: Sequence[Sequence[Job]]) -> None:
+    """Remove the checkpoint and the lock of each group that is done: who was killed at its very end has left them."""
+    for group in groups:
+        checkpoint = checkpoint_of(group)
+        kept = any(path.exists() for path in (checkpoint, checkpoint.with_suffix(".lock")))
+        if kept and _are_done(group) and (lock := lock_of(group)).take():
+            checkpoint.unlink(missing_ok=True)
+            lock.give_back()
+
+
+def _are_done(group: Sequence[Job]) -> bool:
+    return all(records.is_complete(job.folder, job.key) for job in group)
+
+
 class Claims:
     """Which of several sweeps trains a group: ``workers.Turns``, by the lock of each."""
 
@@ -126,7 +143,7 @@ class Claims:
     def take(self, group: int) -> bool | None:
         if not self.locks[group].take():
             return False
-        if all(records.is_complete(job.folder, job.key) for job in self.groups[group]):
+        if _are_done(self.groups[group]):
             self.give_back(group)  # somebody else was faster
             return None
         return True
@@ -287,16 +304,16 @@ def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
             records.write_index(index, entries)
 
 
-def _report(
-    jobs: Sequence[Job], failures: dict[str, str], *, tracking: dict[str, Any], folder: Path, seconds: float
-) -> None:
-    finished = len(jobs) - len(failures)
-    print(f"{finished} of {len(jobs)} runs are done, in {seconds:.0f} s.")
+def _show_failures(jobs: Sequence[Job], failures: dict[str, str]) -> None:
     for job in jobs:
         if job.key in failures:
             print(f"failed: {job.folder.name}: {failures[job.key].strip().splitlines()[-1]}", file=sys.stderr)
     if tracebacks := [failure for failure in failures.values() if "\n" in failure]:
         print(f"\nThe first failure in full:\n{tracebacks[0]}", file=sys.stderr)
+
+
+def _report(jobs: Sequence[Job], failed: int, *, tracking: dict[str, Any], folder: Path, seconds: float) -> None:
+    print(f"{len(jobs) - failed} of {len(jobs)} runs are done, in {seconds:.0f} s.")
     if jobs:
         print(f"Records: {jobs[0].folder.parent}")
     show_mirror(tracking, folder / "wandb")

@@ -33,14 +33,16 @@ class Dataset:
     test_y: Tensor
 
     def head(self, train: int, test: int | None = None) -> Dataset:
-        """The same data with the first ``train`` training and ``test`` test examples only; None: all of them."""
-        return dataclasses.replace(
-            self,
-            train_x=self.train_x[:train],
-            train_y=self.train_y[:train],
-            test_x=self.test_x[:test],
-            test_y=self.test_y[:test],
-        )
+        """The same data with the first ``train`` training examples and ``test`` of the test examples only.
+
+        Those are taken at even distances, because test sets may lie in order of class. None: all of them.
+        """
+        there = len(self.test_y)
+        part = dataclasses.replace(self, train_x=self.train_x[:train], train_y=self.train_y[:train])
+        if test is None or test >= there:
+            return part
+        spread = torch.arange(test, device=self.test_y.device) * there // test
+        return dataclasses.replace(part, test_x=self.test_x.index_select(0, spread), test_y=self.test_y[spread])
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data, resident on ``device``."""
