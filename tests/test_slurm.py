@@ -95,9 +95,12 @@ class Command:
         self.process.kill()
         self.process.wait()
 
+    def said(self):
+        return (self.folder / "output").read_text()
+
     def ended(self):
         """Its exit status and all that it said."""
-        return self.process.wait(100), (self.folder / "output").read_text()
+        return self.process.wait(100), self.said()
 
 
 def until(condition, what, seconds=60):
@@ -117,6 +120,10 @@ def are_done(population):
     return all(records.is_complete(job.folder, job.key) for job in population)
 
 
+def checkpoints(chunk):
+    return [path for path in map(checkpoint_of, chunk.populations) if path.exists()]
+
+
 def mark_as_long(checkpoint):
     """Have every pass that a checkpoint holds seem to have taken an hour: what goes on from there will tell."""
     keeper = Keeper(checkpoint, every=0)
@@ -134,22 +141,23 @@ def test_a_sweep_on_slurm_survives_interrupts_cancels_and_time_limits_and_makes_
     arguments = [f"results={results}", SIX_SEEDS, *ON_SLURM]
 
     with Command(arguments, tmp_path / "first") as first:
-        until(lambda: len(list(folder.glob("*_submitted.pkl"))) == 3, "three jobs are submitted")
+        until(lambda: "Follow:" in first.said(), "it says what it submitted")
         chunks = {int(name.split("_")[1]): (name, chunk) for name, chunk in slurm._kept(folder).items()}
-        until(lambda: "Follow:" in (tmp_path / "first" / "output").read_text(), "it says what it submitted")
+        (limited, limited_chunk), (cancelled, cancelled_chunk), _ = (chunks[index] for index in range(3))
+        for name, chunk in (limited, limited_chunk), (cancelled, cancelled_chunk):
+            until(lambda chunk=chunk: checkpoints(chunk), "a job keeps a checkpoint")
+            send(name, "STOP")  # or it would be done before it is its turn
         first.process.send_signal(signal.SIGINT)
         status, said = first.ended()
     assert status == 130 and "The jobs go on without this command" in said
     assert f"{RUNS} runs; Slurm array" in said and "60 runs in 3 jobs, 2 at once" in said
 
-    (limited, limited_chunk), (cancelled, cancelled_chunk), _ = (chunks[index] for index in range(3))
     with Command(arguments, tmp_path / "second") as second:
-        checkpoints = [checkpoint_of(population) for population in limited_chunk.populations]
-        until(lambda: any(path.exists() for path in checkpoints), "a job keeps a checkpoint")
+        until(lambda: "Follow:" in second.said(), "it says what it found")
         send(limited)
-        send(cancelled, "STOP")  # or it would be done before it is its turn
+        send(limited, "CONT")
         until(lambda: slurm._queue().get(limited) == "PENDING", "the job is requeued")
-        (checkpoint,) = (path for path in checkpoints if path.exists())
+        (checkpoint,) = checkpoints(limited_chunk)
         mark_as_long(checkpoint)
         answered("scontrol", "update", f"jobid={limited}", "StartTime=now")  # Slurm itself waits two minutes
         send(cancelled, "CONT")
