@@ -1,10 +1,12 @@
-"""Optimizers from outside the package: any that can train the model does, alone; any other is refused by its name."""
+"""Optimizers from outside the package: any that can train the model does; any other is refused by its name."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from tiny_data import FEATURES, OVERRIDES, WORDS, tiny
@@ -14,7 +16,7 @@ from adam_repro.app import compose
 from adam_repro.data.order import epoch_order, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.models import SoftmaxRegression
-from adam_repro.run import build_model, execute, load_data, prepare
+from adam_repro.run import build_model, checkpoint_of, execute, load_data, prepare
 
 
 def job(path, *overrides, results="unused"):
@@ -85,18 +87,63 @@ def test_torchs_version_is_part_of_a_foreign_runs_key_and_of_no_other(monkeypatc
     assert job("adam_repro.optimizers.Adam").key == ours
 
 
-def test_a_foreign_optimizer_runs_alone_and_under_a_schedule(tmp_path):
-    alone = job("torch.optim.NAdam", "schedule=inverse_sqrt_step", results=tmp_path)
-    assert alone.group is None
-    (record,) = execute([alone])
-    assert record.meta["members"] == 1
+def test_foreign_optimizers_follow_a_schedule(tmp_path):
+    falling = execute([job("torch.optim.NAdam", "schedule=inverse_sqrt_step", results=tmp_path)])[0]
     constant = execute([job("torch.optim.NAdam", results=tmp_path)])[0]
-    last = [run.curve["train_loss"].iloc[-1] for run in (record, constant)]
+    last = [run.curve["train_loss"].iloc[-1] for run in (falling, constant)]
     assert last[0] > last[1] + 1e-4, "falling steps descend less far"
 
 
+GUESTS = {
+    "SGD, two schedules, L2": (
+        "torch.optim.SGD",
+        [["+optimizer.momentum=0.9"], ["schedule=inverse_sqrt_step", "l2=0.1"]],
+    ),
+    "NAdam": ("torch.optim.NAdam", [["optimizer.lr=0.1"], ["l2=0.01"], ["schedule=inverse_sqrt_epoch"]]),
+    "one of one's own": ("own.Own", [["optimizer.lr=0.1"], ["+optimizer.power=0.5"]]),
+}
+
+
+@pytest.mark.parametrize(("path", "settings"), GUESTS.values(), ids=GUESTS)
+def test_in_step_foreign_optimizers_do_what_each_does_with_the_model_alone(own, tmp_path, path, settings):
+    own(OWN)
+    together = [job(path, *more, results=tmp_path / "together") for more in settings]
+    assert len({planned.group for planned in together} - {None}) == 1
+    for record, planned in zip(execute(together), together, strict=True):
+        assert record.meta["members"] == len(settings)
+        (alone,) = execute([replace(planned, group=None, folder=tmp_path / "alone" / planned.folder.name)])
+        pd.testing.assert_frame_equal(record.curve, alone.curve, rtol=1e-5)
+
+
+def test_foreign_optimizers_in_step_go_on_from_a_checkpoint_bit_for_bit(tmp_path):
+    settings = [["optimizer.lr=0.1"], ["schedule=inverse_sqrt_step"]]
+    whole = execute([job("torch.optim.NAdam", *more, results=tmp_path / "whole") for more in settings])
+    cut = [job("torch.optim.NAdam", *more, "checkpoint_every=0", results=tmp_path / "cut") for more in settings]
+
+    def stop(jobs, row):
+        if row.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(cut, on_row=stop)
+    assert checkpoint_of(cut).exists()
+    for record, undisturbed in zip(execute(cut), whole, strict=True):
+        assert record.curve.equals(undisturbed.curve)
+
+
+def test_an_optimizer_that_draws_random_numbers_trains_alone(own):
+    own(OWN.replace("p -=", "p += 1e-3 * torch.randn_like(p); p -="))
+    assert job("own.Own").group is None, "its noise would depend on who is beside it"
+
+
+def test_foreign_optimizers_and_rules_of_ours_are_no_population():
+    assert job("torch.optim.NAdam").group not in (None, job("adam_repro.optimizers.Adam").group)
+
+
 def test_an_optimizer_that_needs_a_closure_trains(tmp_path):
-    (record,) = execute([job("torch.optim.LBFGS", "optimizer.lr=1", "batch_size=28", "l2=1e-2", results=tmp_path)])
+    alone = job("torch.optim.LBFGS", "optimizer.lr=1", "batch_size=28", "l2=1e-2", results=tmp_path)
+    assert alone.group is None
+    (record,) = execute([alone])
     assert record.meta["status"] == "finished"
     cost = record.curve["train_cost"]
     assert cost[1] == pytest.approx(torch.tensor(3.0).log().item(), rel=1e-6), "the cost before the first step"
@@ -158,7 +205,7 @@ def test_an_edit_of_ones_own_optimizer_makes_it_another_run_even_of_a_rule_of_ou
     path = own(text)
     before = job("own.Own").key
     assert job("own.Own").key == before
-    assert job("own.Own").group is None, "it may override anything, and a population calls the rule alone"
+    assert job("own.Own").group != job("adam_repro.optimizers.SGD").group, "it may override the rule"
     path.write_text(text + "\nMOMENTUM = 0.9\n")
     assert job("own.Own").key != before
 

@@ -17,7 +17,7 @@ LAYERS = (
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics"},
     {"population", "training"},
-    {"sparse_population"},
+    {"sparse_population", "guests"},
     {"checkpoints"},
     {"run", "matching", "analysis"},
     {"tracking", "progress", "workers", "measuring"},

@@ -26,36 +26,26 @@ EVALUATION_CHUNK = 1000
 VECTOR = 16  # float32 numbers in the widest vector register
 
 
-class Population(InStep):
-    """K softmax regressions in step; a learner for ``training.train``.
+class SoftmaxRegressions:
+    """K softmax regressions in step; what moves their weights is a subclass's. A learner for ``training.train``.
 
-    ``members`` are kept in the order of their rules: ``self.members`` says which row of a result is whose.
     A member that diverges keeps its place and computes on in NaN.
     """
 
-    def __init__(
-        self, members: Sequence[Member], *, in_features: int, classes: int, dtype: torch.dtype = torch.float32
-    ):
-        self.segments = segments_of(members, dtype)
-        self.members = [member for segment in self.segments for member in segment.members]
-        self.size = len(self.members)
+    def __init__(self, l2: Sequence[float], *, in_features: int, classes: int, dtype: torch.dtype = torch.float32):
+        self.size = len(l2)
         self.in_features = in_features
         width = -(-(in_features + 1) // VECTOR) * VECTOR
         self.theta = torch.zeros(self.size, classes, width, dtype=dtype)
-        self.l2 = vector([member.l2 for member in self.members]).to(dtype)
-        decay = self.l2[:, None, None].repeat(1, 1, width)
-        decay[..., in_features] = 0
-        self._sizes = [segment.size for segment in self.segments]
-        self._thetas, self._decays = self.theta.split(self._sizes), decay.split(self._sizes)
-        self._states = [segment.state_of(theta) for segment, theta in zip(self.segments, self._thetas, strict=True)]
-        self._update = update_of(tuple(segment.staged.elementwise for segment in self.segments))
+        self.l2 = vector(l2).to(dtype)
+        self.decay = self.l2[:, None, None].repeat(1, 1, width)
+        self.decay[..., in_features] = 0
         self._inputs = torch.empty(0)
 
-    @torch.no_grad()
-    def begin_epoch(self, epoch: int, steps: range) -> None:
-        """Evaluate every coefficient of the epoch's ``steps`` (t, counted from 1) at once, in float64."""
-        every = ([step[..., None, None] for step in segment.coefficients(steps, epoch)] for segment in self.segments)
-        self._coefficients = zip(*every, strict=True)
+    def descend(self, gradient: Tensor) -> None:
+        """Move ``theta`` by the ``gradient`` of the costs, [K, classes, width], to which the L2 term's is to be added:
+        ``decay * theta``."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> Tensor:
@@ -63,9 +53,7 @@ class Population(InStep):
         inputs = self._filled_up(x)
         logits = product(self.theta.flatten(0, 1), inputs)
         costs, error = cost_and_error(logits.view(self.size, -1, len(y)), y)
-        gradient = product(error.view(-1, len(y)), inputs.t()).view_as(self.theta)
-        gradients = gradient.split(self._sizes)
-        self._update(self._thetas, gradients, self._decays, self._states, next(self._coefficients))
+        self.descend(product(error.view(-1, len(y)), inputs.t()).view_as(self.theta))
         return costs
 
     @torch.no_grad()
@@ -102,6 +90,35 @@ class Population(InStep):
             self._inputs[:, self.in_features] = 1
         self._inputs[:, : self.in_features] = x
         return self._inputs
+
+
+class Population(InStep, SoftmaxRegressions):
+    """K softmax regressions whose optimizers are rules of this package: all are updated by one compiled loop.
+
+    ``members`` are kept in the order of their rules: ``self.members`` says which row of a result is whose.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], *, in_features: int, classes: int, dtype: torch.dtype = torch.float32
+    ):
+        self.segments = segments_of(members, dtype)
+        self.members = [member for segment in self.segments for member in segment.members]
+        l2 = [member.l2 for member in self.members]
+        super().__init__(l2, in_features=in_features, classes=classes, dtype=dtype)
+        self._sizes = [segment.size for segment in self.segments]
+        self._thetas, self._decays = self.theta.split(self._sizes), self.decay.split(self._sizes)
+        self._states = [segment.state_of(theta) for segment, theta in zip(self.segments, self._thetas, strict=True)]
+        self._update = update_of(tuple(segment.staged.elementwise for segment in self.segments))
+
+    @torch.no_grad()
+    def begin_epoch(self, epoch: int, steps: range) -> None:
+        """Evaluate every coefficient of the epoch's ``steps`` (t, counted from 1) at once, in float64."""
+        every = ([step[..., None, None] for step in segment.coefficients(steps, epoch)] for segment in self.segments)
+        self._coefficients = zip(*every, strict=True)
+
+    def descend(self, gradient: Tensor) -> None:
+        gradients = gradient.split(self._sizes)
+        self._update(self._thetas, gradients, self._decays, self._states, next(self._coefficients))
 
 
 @compiled

@@ -89,7 +89,7 @@ def prepare(cfg: DictConfig) -> Job:
     check_device(given["device"])
     scale = given["scale"]
     data = instantiate(given["dataset"])
-    optimizer, population = given["optimizer"], given["population"]
+    optimizer = given["optimizer"]
     optimizer.pop("search", None)
     found = optimizer_class(optimizer["_target_"])
     config = {
@@ -114,14 +114,14 @@ def prepare(cfg: DictConfig) -> Job:
     identity: dict[str, Any] = {"config": config}
     if found in OPTIMIZERS:
         config["optimizer"] = checked_settings(found, optimizer)
-        shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
-        together = population and given["device"] == "cpu" and not given["diagnostics"]  # neither is for populations
-        group = records.key_of(shared) if together else None
-        resumable = True
+        population, resumable, in_step = given["population"], True, True
     else:
-        resumable = _try_foreign(found, config, data)
+        population = given["guests"]
+        resumable, in_step = _try_foreign(found, config, data)
         identity["source"] = source_hash(found)
-        group = None
+    shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
+    together = population and in_step and given["device"] == "cpu" and not given["diagnostics"]  # not for populations
+    group = records.key_of({**shared, "population": population}) if together else None
     key = records.key_of(identity)
     name = records.folder_name(data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key)
     return Job(
@@ -154,7 +154,8 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
     config = jobs[0].config
     data = load_data(jobs[0])
     learner, jobs = build_learner(jobs)
-    keeper = Keeper(checkpoint_of(jobs), every=jobs[0].checkpoint_every) if jobs[0].resumable else None
+    resumable = all(job.resumable for job in jobs)
+    keeper = Keeper(checkpoint_of(jobs), every=jobs[0].checkpoint_every) if resumable else None
     rows: list[Row] = []
     inside: list[list] = []
     if keeper is not None and (kept := keeper.load()) is not None:
@@ -233,17 +234,18 @@ def _member(config: dict[str, Any]) -> Member:
     return Member(get_class(settings.pop("_target_")), settings, instantiate(config["schedule"]), config["l2"])
 
 
-def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> bool:
+def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> tuple[bool, bool]:
     """Try an optimizer on throw-away models, so that one that cannot train them is refused before the run begins.
 
-    The answer is whether it is resumable: whether a second one goes on from the first one's state as the first does.
+    The first answer is whether it is resumable: whether a second one goes on from the first one's state as the first
+    does. The second is whether it can be in step with others: it asks for no closure and draws no random numbers.
     """
     if "lr" not in config["optimizer"]:
         raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
     given = {name: value for name, value in config["optimizer"].items() if name != "_target_"}
     model = build_model(config)
     try:
-        solo = _tried(model, config, data)
+        solo, draws = _tried(model, config, data)
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
         cause = " ".join(str(error.__cause__ or error).split())
         raise UserError(
@@ -252,29 +254,35 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
             "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
             "parameter groups."
         ) from error
+    in_step = not draws and not solo.needs_closure
     try:
         state = copy.deepcopy(solo.state())
-        other = _tried(build_model(config), config, data, state)
+        other, _ = _tried(build_model(config), config, data, state)
         _tried_step(solo, data)
     except Exception:  # what it saves is not what it loads
-        return False
-    return all(torch.equal(a, b) for a, b in zip(model.parameters(), other.model.parameters(), strict=True))
+        return False, in_step
+    equal = all(torch.equal(a, b) for a, b in zip(model.parameters(), other.model.parameters(), strict=True))
+    return equal, in_step
 
 
-def _tried(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> Solo:
-    """A learner behind its first step, or behind one from ``state``, on the CPU: a device is no place to try things."""
+def _tried(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> tuple[Solo, bool]:
+    """A learner behind its first step, or behind one from ``state``, on the CPU: a device is no place to try things.
+
+    And whether that step has drawn random numbers.
+    """
     optimizer = build_optimizer(config, model)
     solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
     if state is not None:
         solo.restore(state)
-    _tried_step(solo, data)
-    return solo
+    return solo, _tried_step(solo, data)
 
 
-def _tried_step(solo: Solo, data: Dataset) -> None:
+def _tried_step(solo: Solo, data: Dataset) -> bool:
     seed_noise(0, 1, "trial")
+    before = torch.get_rng_state()
     solo.begin_epoch(1, range(1, 2))
     solo.step(data.train_x[:8], data.train_y[:8])
+    return not torch.equal(before, torch.get_rng_state())
 
 
 def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str) -> records.Record:
