@@ -26,7 +26,7 @@ class Guests(SoftmaxRegressions):
         super().__init__([member.l2 for member in members], in_features=in_features, classes=classes)
         self.members = list(members)
         self._places = self._as_parameters(self.theta)
-        self._parameters = [nn.Parameter(place.clone()) for place in self._places]
+        self._parameters: list[Tensor] = [nn.Parameter(place.clone()) for place in self._places]
         self._gradients = [torch.empty_like(parameter) for parameter in self._parameters]
         pairs = zip(self._parameters[::2], self._parameters[1::2], strict=True)
         self.optimizers = [

@@ -101,5 +101,5 @@ def update_of(rules: tuple[Callable, ...]) -> Callable:
     return update
 
 
-def vector(values: list[float]) -> Tensor:
+def vector(values: Sequence[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
