@@ -57,7 +57,7 @@ def printed_curve(trials: Trials, curve: str):
     if trials.panel is None:
         raise UserError(f"{trials.folder.name} has no printed curves to match.")
     points = paper_curves(trials.panel)
-    return points[points["curve"] == trials.label(curve)].set_index("epoch")["training_cost"]
+    return points[points["curve"] == trials.runs.label(curve)].set_index("epoch")["training_cost"]
 
 
 def measure(trials: Trials, asked: list, seeds: Sequence[int], printed: dict) -> list[dict]:

@@ -27,6 +27,7 @@ LAYERS = (
     {"slurm"},
     {"app"},
     {"search"},
+    {"tuning"},
 )
 LEAVES = ("optimizers", "models", "data", "schedules")
 

@@ -39,12 +39,12 @@ def test_a_scale_that_is_shorter_than_the_plan_is_kept_to():
 
 
 def test_a_trial_is_a_run_of_the_plans_length_with_the_settings_that_are_tried(cnn):
-    job = cnn._job("adam", {"lr": 0.03, "schedule": "inverse_sqrt_step"}, 100)
+    job = cnn.runs.job("adam", {"lr": 0.03, "schedule": "inverse_sqrt_step"}, 100)
     assert job.config["optimizer"]["_target_"] == "adam_repro.optimizers.Adam"
     assert (job.lr, job.config["epochs"], job.config["seed"]) == (0.03, 2, 100)
     assert job.config["schedule"]["_target_"].endswith("inverse_sqrt_step")
     assert job.config["dataset"]["train_examples"] == 16, "all there are, where the plan asks for more"
-    assert cnn._job("adam", {"lr": 0.1, "schedule": "constant", "l2": 0.5}, 101).config["l2"] == 0.5
+    assert cnn.runs.job("adam", {"lr": 0.1, "schedule": "constant", "l2": 0.5}, 101).config["l2"] == 0.5
 
 
 def test_settings_that_were_written_compose_to_what_was_chosen(tmp_path):

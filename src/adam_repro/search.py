@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pandas as pd
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adam_repro import records, sweep
 from adam_repro.app import CONFIGS, compose, shown_kindly
@@ -55,68 +55,97 @@ class Plan:
     search: Mapping[str, Mapping[str, Sequence]] = field(default_factory=dict)
 
 
-class Trials:
-    """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all."""
+class Composed:
+    """Runs of a figure's curves, composed under ``overrides``.
 
-    def __init__(self, figure: str, *, scale: str, arm: str, overrides: Sequence[str] = ()):
+    A curve is an optimizer of that name in configs/optimizer, or what ``optimizers`` has under it: the overrides that
+    choose its optimizer.
+    """
+
+    def __init__(self, figure: str, overrides: Sequence[str], optimizers: Mapping[str, Sequence[str]] | None = None):
         self.experiment = experiment_of(figure)
-        self.overrides = [f"figure={figure}", f"scale={scale}", f"arm={arm}", *overrides]
-        self.composed: dict[tuple[str, str], DictConfig] = {}
-        base = compose(self.experiment, self.overrides)
-        self.plan = Plan(**base.figure.get("tuning", {}))
-        if self.plan.epochs is not None:
-            self.overrides.append(f"epochs={self.plan.epochs}")
-        if self.plan.train_examples is not None:
-            fewer = self.plan.train_examples
-            self.overrides += [f"train_examples={fewer}", f"scale.max_test={fewer}"]  # no trial is chosen by tests
-        base = compose(self.experiment, self.overrides)
-        self.curves: list[str] = list(base.figure.curves)
+        self.overrides = [f"figure={figure}", *overrides]
+        self.optimizers = optimizers or {}
+        self.base = compose(self.experiment, self.overrides)
+        self._configs: dict[tuple[str, str], DictConfig] = {}
+
+    def job(self, curve: str, settings: Mapping[str, Any], seed: int) -> Job:
+        """The run of a curve with those settings: lr, schedule, l2, and whatever else its optimizer takes."""
+        config = copy.deepcopy(self.config(curve, settings["schedule"]))
+        config.seed = seed
+        for name, value in settings.items():
+            if name in OBJECTIVE:
+                config[name] = value
+            elif name != "schedule":
+                with open_dict(config.optimizer):
+                    config.optimizer[name] = value
+        return prepare(config)
+
+    def label(self, curve: str) -> str:
+        """The name by which figures and claims know the curve: its optimizer's, and its variant's behind it."""
+        config = self.config(curve)
+        return config.optimizer._target_.rpartition(".")[2] + config.variant
+
+    def config(self, curve: str, schedule: str = "constant") -> DictConfig:
+        key = (curve, schedule)
+        if key not in self._configs:
+            chosen = self.optimizers.get(curve, [f"optimizer={curve}"])
+            self._configs[key] = compose(self.experiment, [*self.overrides, *chosen, f"schedule={schedule}"])
+        return self._configs[key]
+
+
+class Trials:
+    """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all.
+
+    ``optimizers``: see ``Composed``; None: the figure's own curves. ``search``: search spaces to take in place of those
+    that configs and the figure's plan give, by curve.
+    """
+
+    def __init__(
+        self,
+        figure: str,
+        *,
+        scale: str,
+        arm: str,
+        overrides: Sequence[str] = (),
+        optimizers: Mapping[str, Sequence[str]] | None = None,
+        search: Mapping[str, Mapping[str, Any]] | None = None,
+    ):
+        overrides = [f"scale={scale}", f"arm={arm}", *overrides]
+        plan = Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
+        if plan.epochs is not None:
+            overrides.append(f"epochs={plan.epochs}")
+        if plan.train_examples is not None:
+            fewer = plan.train_examples
+            overrides += [f"train_examples={fewer}", f"scale.max_test={fewer}"]  # no trial is chosen by tests
+        self.runs = Composed(figure, overrides, optimizers)
+        base = self.runs.base
+        self.plan = plan
+        self.curves: list[str] = list(optimizers or base.figure.curves)
         self.panel: str | None = base.figure.panel
         self.workers: int | None = base.workers
         self.tracking = dict(base.tracking)
         self.epochs: int = min(base.epochs, base.scale.max_epochs or base.epochs)
         self.folder = Path(base.results) / base.scale.name / figure
         self.arm = arm
-        self.search: dict[str, Any] = {curve: self._search(curve) for curve in self.curves}
+        self.search: dict[str, Any] = {
+            curve: dict(search[curve]) if search and curve in search else self._search(curve) for curve in self.curves
+        }
 
     def run(self, trials: Sequence[tuple[str, Mapping[str, Any]]], seeds: Sequence[int]) -> list[list[records.Record]]:
         """The records of each (curve, settings), one for each seed; UserError where a run failed."""
-        jobs = [[self._job(curve, settings, seed) for seed in seeds] for curve, settings in trials]
+        jobs = [[self.runs.job(curve, settings, seed) for seed in seeds] for curve, settings in trials]
         every = [job for row in jobs for job in row]
         folder = self.folder / self.arm
         if sweep.run(every, workers=self.workers, tracking=self.tracking, folder=folder):
             raise UserError("Some trials failed, as listed above; the same command runs those again and no others.")
         return [[records.read(job.folder) for job in row] for row in jobs]
 
-    def label(self, curve: str) -> str:
-        """The name by which figures and claims know the curve: its optimizer's, and its variant's behind it."""
-        config = self._config(curve, "constant")
-        return config.optimizer._target_.rpartition(".")[2] + config.variant
-
     def _search(self, curve: str) -> dict[str, Any]:
         """The search space of a curve: its optimizer's, with what the figure's plan puts in its place."""
-        space = OmegaConf.to_container(self._config(curve, "constant").optimizer.search)
+        space = OmegaConf.to_container(self.runs.config(curve).optimizer.search)
         narrowed = self.plan.search.get(curve, {})
         return {**cast(dict[str, Any], space), **{name: list(values) for name, values in narrowed.items()}}
-
-    def _job(self, curve: str, settings: Mapping[str, Any], seed: int) -> Job:
-        config = copy.deepcopy(self._config(curve, settings["schedule"]))
-        config.seed = seed
-        for name, value in settings.items():
-            if name in OBJECTIVE:
-                config[name] = value
-            elif name != "schedule":
-                config.optimizer[name] = value
-        return prepare(config)
-
-    def _config(self, curve: str, schedule: str) -> DictConfig:
-        key = (curve, schedule)
-        if key not in self.composed:
-            self.composed[key] = compose(
-                self.experiment,
-                [*self.overrides, f"optimizer={curve}", f"schedule={schedule}"],
-            )
-        return self.composed[key]
 
 
 def experiment_of(figure: str) -> str:
