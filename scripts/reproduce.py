@@ -1,7 +1,7 @@
 """Reproduce the paper: `make reproduce SCALE=quick FIGURE=all`.
 
 For each figure: train what is not trained yet, gather the records, draw, decide the claims. At the end the verdicts,
-beside those of the committed reference.
+beside those of the committed reference, and all of it as one page, report.html.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from adam_repro.analysis import report
+from adam_repro.analysis import page, report
 from adam_repro.analysis.gather import gather
 from adam_repro.app import CONFIGS, WITHIN, shown_kindly
 from adam_repro.errors import UserError
@@ -57,7 +57,10 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
             milestones = node_of(figure).get("milestones", [])
             gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
         report.build(folder)
-    report.show_verdicts(results / scale, PROJECT_ROOT / "results" / "reference")
+    reference = PROJECT_ROOT / "results" / "reference"
+    report.show_verdicts(results / scale, reference)
+    if report.built(results / scale):
+        print(f"Report: {page.write(results / scale, reference)}")
     return status
 
 

@@ -1,0 +1,148 @@
+"""The report: one page for all results of a scale, self-contained, with every figure, verdict and table.
+
+Everything on it is read from the files of ``results/<scale>/``, and the time of a step from the reference's
+bench.json. Equal files give equal bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from PIL import Image
+
+from adam_repro.analysis import trials
+from adam_repro.analysis.captions import CAPTIONS
+from adam_repro.analysis.claims import LEDGER, VERDICTS
+from adam_repro.analysis.claims.comparisons import reduced
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.headlines import HEADLINES, rows_of
+from adam_repro.analysis.measurements import load
+from adam_repro.analysis.report import effect, gather_verdicts
+from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
+from adam_repro.errors import UserError
+
+NAME = "report.html"
+PICTURE = "figure.png"
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+COLOURS = 256  # of the embedded pictures: a third of the bytes, and no difference to the eye
+WIDTH = 900  # of a picture on the page, in CSS pixels
+
+
+def write(results: Path, reference: Path) -> Path:
+    """Write report.html of one scale (or of the reference), which must be built; its path.
+
+    UserError where ``results`` has no figure, or one lacks a file.
+    """
+    there = {name: all((results / name / file).is_file() for file in ("provenance.json", PICTURE)) for name in CAPTIONS}
+    if not any(there.values()):
+        raise UserError(f"{results} holds no results. Run `make reproduce SCALE={results.name}` first.")
+    verdicts = gather_verdicts(results)
+    path = reference / "bench" / "bench.json"
+    bench = json.loads(path.read_text()) if path.is_file() else None
+    figures = [_shown(results / name, verdicts, bench) for name in CAPTIONS if there[name]]
+    waiting = [_named(results / name, verdicts) for name in CAPTIONS if not there[name]]
+    page = TEMPLATES.get_template("report.html.j2").render(
+        scale=results.name,
+        figures=figures,
+        waiting=waiting,
+        headlines=rows_of(HEADLINES, verdicts),
+        not_run=len(set(LEDGER) - set(verdicts["claim"])),
+        counts=_counts(verdicts),
+        bench=bench,
+        sharp=f"{trials.SHARP:g}",
+        open=f"{trials.OPEN:g}",
+        **_WORDS,
+    )
+    (results / NAME).write_text(page)
+    return results / NAME
+
+
+def _counts(verdicts: pd.DataFrame) -> list[tuple[str, int]]:
+    found = Counter(verdicts["verdict"])
+    return [(verdict, found[verdict]) for verdict in VERDICTS if found[verdict]]
+
+
+def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
+    """What the page says of any figure: its settings may be known before its results are."""
+    tuning, matching = folder / "tuning.csv", folder / "matching.csv"
+    return {
+        "name": folder.name,
+        "caption": CAPTIONS[folder.name],
+        "verdicts": rows_of([id for id, claim in LEDGER.items() if claim.figure == folder.name], verdicts),
+        "choices": trials.choices(pd.read_csv(tuning)) if tuning.is_file() else [],
+        "recovered": trials.recovered(pd.read_csv(matching)) if matching.is_file() else [],
+    }
+
+
+def _shown(folder: Path, verdicts: pd.DataFrame, bench: dict[str, Any] | None) -> dict[str, Any]:
+    """What it says besides of a figure that has results."""
+    data = load(folder)
+    steps = solo_steps(bench) if bench else {}
+    return {
+        **_named(folder, verdicts),
+        "facts": data.provenance,
+        "picture": picture(folder / PICTURE),
+        **(_of_training(data, steps) if isinstance(data, FigureData) else {"ends": [], "short": "", "arrivals": []}),
+    }
+
+
+def _of_training(data: FigureData, step_ms: dict[str, float]) -> dict[str, Any]:
+    return {"ends": _ends(data), "short": reduced(data), "arrivals": times_to_target(data, step_ms)}
+
+
+def picture(path: Path) -> dict[str, Any]:
+    """A picture to be embedded: ``source``, a data URI, and its ``width`` and ``height`` on the page."""
+    with Image.open(path) as image:
+        packed = io.BytesIO()
+        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        height = round(WIDTH * image.height / image.width)
+    text = base64.b64encode(packed.getvalue()).decode()
+    return {"source": f"data:image/png;base64,{text}", "width": WIDTH, "height": height}
+
+
+def _ends(data: FigureData) -> list[tuple[str, float]]:
+    """The tuned curves and their final training costs, mean over seeds; NaN where one diverged."""
+    tuned = data.arm("tuned")
+    means = tuned[tuned["epochs"] == tuned["epochs"].max()].groupby("curve", sort=False)["train_cost"]
+    return [(str(curve), costs.mean(skipna=False)) for curve, costs in means]
+
+
+def _count(number: float) -> str:
+    """Passes and steps: thousands apart, halves kept, and a miss in words."""
+    return "not reached" if math.isinf(number) else f"{number:,.1f}".removesuffix(".0")
+
+
+def _seconds(number: float | None) -> str:
+    if number is None:
+        return ""
+    return f"{number:.2g}" if number < 10 else f"{number:,.0f}"
+
+
+def _printed(arrivals: list[Arrival]) -> str:
+    """Of curves that all miss a level: when those that were printed come down to it."""
+    return ", ".join(f"{each.curve} {_count(each.printed)}" for each in arrivals if each.printed is not None)
+
+
+_WORDS = {
+    "effect": effect,
+    "count": _count,
+    "seconds": _seconds,
+    "printed": _printed,
+    "in_words": trials.in_words,
+    "value_in_words": trials.value_in_words,
+}

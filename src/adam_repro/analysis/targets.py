@@ -1,0 +1,99 @@
+"""When does a curve come down to a level? In passes, steps and seconds, beside the printed curve.
+
+The levels were fixed before the runs: they are those at which the printed curves of a panel are apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adam_repro.analysis.claims.comparisons import passes_to
+from adam_repro.analysis.curves import FigureData, paper_curves
+
+TARGETS: dict[str, tuple[float, ...]] = {  # nats
+    "fig1_mnist": (0.30, 0.28, 0.27),
+    "fig1_imdb": (0.27, 0.26, 0.25),
+    "fig1_imdb_no_dropout": (0.27, 0.26, 0.25),  # nothing is printed: those of the same data with dropout
+    "fig2_dropout": (0.02, 0.015),
+    "fig2_deterministic": (1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+    "fig3_full": (1e-2, 1e-3),
+}
+PANELS = {
+    "fig1_mnist": "1L",
+    "fig1_imdb": "1R",
+    "fig2_dropout": "2a",
+    "fig2_deterministic": "2b",
+    "fig3_full": "3",
+}
+TIMED = {  # the workload of bench.json that a curve's steps are, by figure and what stands behind "+" in its name
+    ("fig1_mnist", ""): "logistic_mnist",
+    ("fig1_imdb", ""): "logistic_imdb",
+    ("fig2_dropout", ""): "mlp",
+    ("fig3_full", "dropout"): "cnn",
+}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When the tuned runs of a ``curve`` first have a training cost of at most ``target``.
+
+    ``passes`` is the median over ``seeds``, counted from 1 (the paper's x is one less), and infinite where too many
+    ``missed``; ``steps`` likewise. ``seconds``: steps times the time of one; None for a miss, or where none was measured.
+    ``printed``: the pass of the printed curve, infinite for a miss; None where there is none to compare with.
+    """
+
+    target: float
+    curve: str
+    passes: float
+    steps: float
+    seconds: float | None
+    seeds: int
+    missed: int
+    printed: float | None
+
+    @property
+    def lost(self) -> bool:
+        return math.isinf(self.passes)
+
+
+def times_to_target(data: FigureData, step_ms: Mapping[str, float]) -> list[Arrival]:
+    """The arrivals of each tuned curve at each level of the figure, by level, the first to arrive first.
+
+    ``step_ms``: milliseconds of a step by workload, as ``solo_steps`` gives them; they are taken for real data only.
+    """
+    facts = data.provenance
+    figure, real = facts["figure"], facts["provenance"] == "real"
+    steps_a_pass = math.ceil(facts["dataset"]["train_examples"] / facts["batch_size"])
+    printed = paper_curves(PANELS[figure]) if real and figure in PANELS else None
+    found = []
+    for target in TARGETS.get(figure, ()):
+        arrivals = []
+        for curve in data.arm("tuned")["curve"].unique():
+            x = passes_to(data, curve, target)
+            passes = float(np.median(x)) + 1
+            ms = step_ms.get(TIMED.get((figure, curve.partition("+")[2]), "")) if real else None
+            seconds = None if ms is None or math.isinf(passes) else passes * steps_a_pass * ms / 1000
+            print_pass = None if printed is None else _printed_pass(printed, curve, target)
+            missed = int(np.isinf(x).sum())
+            arrivals.append(Arrival(target, curve, passes, passes * steps_a_pass, seconds, len(x), missed, print_pass))
+        found += sorted(arrivals, key=lambda arrival: arrival.passes)
+    return found
+
+
+def solo_steps(bench: Mapping[str, Any]) -> dict[str, float]:
+    """Milliseconds of a step of one run that trains alone, by workload of a bench.json."""
+    return {row["workload"]: row["ms_per_member_step"] for row in bench["measured"] if row["variant"] == "solo"}
+
+
+def _printed_pass(printed: pd.DataFrame, curve: str, target: float) -> float | None:
+    points = printed[printed["curve"] == curve]
+    if points.empty:
+        return None
+    first = points.loc[points["training_cost"] <= target, "epoch"].min()
+    return math.inf if math.isnan(first) else float(first) + 1
