@@ -1,0 +1,58 @@
+"""Every command and every block of Python in docs/ is run, as tests/pages.py says; pages that lie are found out."""
+
+import pytest
+from pages import blocks, run_page, small_copy
+
+from adam_repro.surroundings import PROJECT_ROOT
+
+PAGES = sorted((PROJECT_ROOT / "docs").glob("*.md"))
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    folder = small_copy(tmp_path)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(page, copy):
+    run_page(page, copy)
+
+
+LIES = {
+    "```sh\nfalse | cat\n```": "left with 1",
+    "```console\n$ echo one\ntwo\n```": "the page has",
+    "```console\n$ echo one\n...\n$ ls nothing-here\n```": "left with 2",
+    "<!-- needs: account -->\n```sh\ntrue\n```": "line 3: true",
+    "<!-- not run: needs a cluster -->\n```sh\nmake nothing\npython scripts/no.py\n```": "there is no make nothing",
+    "```\nmake help\n```": "has no language",
+    "```console\nmake help\n```": "begins with a command",
+    "```python\nx = 1\n```\ntext\n```python\nassert x == 2, 'no two'\n```": "no two",
+    "```python mine.py\ny = 1\n```\n```python\nimport mine\nassert mine.y == 2, 'no two'\n```": "no two",
+}
+
+
+@pytest.mark.parametrize("text", LIES)
+def test_a_page_that_lies_is_found_out(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "Makefile").write_text("\nhelp:\n")
+    page = tmp_path / "page.md"
+    page.write_text(text + "\n")
+    with pytest.raises(AssertionError, match=LIES[text]):
+        run_page(page, tmp_path)
+
+
+def test_files_keys_and_what_is_shown_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```yaml a/b.yaml\nx: 1\n```\n```console\n$ cat a/b.yaml\nx: ...\n$ echo \\\n    whole\nwhole\n```\n"
+        "<!-- keys: q -->\n```sh\n"
+        "python -c \"import tty; tty.setraw(0); print(1); assert open(0, 'rb', 0).read(1) == b'q'\"\n```\n"
+        "```text\nfor reading\n```\n"
+    )
+    assert [block.language for block in blocks(page)] == ["yaml", "console", "sh", "text"]
+    run_page(page, tmp_path)
