@@ -1,26 +1,32 @@
 """Mirrors records to Weights & Biases: files are the truth, W&B is a view of them.
 
-A run in W&B carries the record's name as its id, so that mirroring twice makes no second run on the server; a file
-beside the W&B folder remembers what was mirrored, so that it is not done twice here. Runs that a figure draws
-become one W&B run each; the points of a grid or of a tuning become one table, unless ``tracking.members=all``.
+A run in W&B has an id that says what it is (``run_id``), so that mirroring twice makes no second run on the server; a
+file in the W&B folder remembers what was mirrored, so that it is not done twice here. Runs that a figure draws become
+one W&B run each; the points of a grid or of a tuning become one table, unless ``tracking.members=all``. docs/wandb.md
+lists all that a run holds.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import wandb
 
 from adam_repro import records
+from adam_repro.analysis.curves import paper_curves
+from adam_repro.analysis.gather import final_costs, settings_of
+from adam_repro.analysis.sensitivity import by_learning_rate
 
 if TYPE_CHECKING:
     from adam_repro.run import Job
 
-TABLED_ARMS = ("grid", "tuning", "matching")
+TABLED_ARMS = ("grid", "control", "tuning", "matching")
 METRICS = {
     "train_cost": "train/cost",
     "train_loss": "train/loss",
@@ -28,8 +34,20 @@ METRICS = {
     "test_loss": "test/loss",
     "test_accuracy": "test/accuracy",
 }
+OF_THE_GROUP = ("train_seconds", "evaluation_seconds", "members")
+PRINTED = "printed"
 
 log = logging.getLogger(__name__)
+
+
+def run_id(job: Job) -> str:
+    """The id of a job's run in W&B: what tells runs apart comes first, as a list in a terminal shows no more.
+
+    Figures and arms share records, and each of them has a run of its own.
+    """
+    settings = f"seed{job.config['seed']}_lr{job.lr:g}-{job.key[:8]}"
+    names = [job.arm, job.curve.lower(), settings, job.figure]
+    return "_".join(name for name in names if name is not None)
 
 
 def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
@@ -37,64 +55,118 @@ def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> N
 
     A failure of W&B or of the disk is told and costs nothing: the records are written, and the next call mirrors them.
     """
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its one look-up of a host
-    ledger = folder / f"mirrored-{tracking['mode']}.txt"
-    mirrored = set(ledger.read_text().split()) if ledger.exists() else set()
-    tabled: list[Job] = []
-    single: list[Job] = []
-    for job in {job.key: job for job in jobs}.values():
-        if job.key not in mirrored:
-            to_table = job.arm in TABLED_ARMS and tracking["members"] == "reported"
-            (tabled if to_table else single).append(job)
-    try:
+    tabled: dict[str, Job] = {}
+    single: dict[str, Job] = {}
+    for job in jobs:
+        to_table = job.arm in TABLED_ARMS and tracking["members"] == "reported"
+        (tabled if to_table else single)[run_id(job)] = job
+    with _failures_told():
+        ledger = _Ledger(tracking, folder)
+        for id in ledger.without(single):
+            _mirror_run(id, single[id], tracking, folder)
+            ledger.add([id])
+        if new := ledger.without(tabled):
+            _mirror_table([tabled[id] for id in new], tracking, folder)
+            ledger.add(new)
+
+
+def mirror_printed(figure: str, panel: str, tracking: dict[str, Any], folder: Path) -> None:
+    """A run for each printed curve of the figure's ``panel``. The paper's x = 0 is the first pass: ``epoch`` 1."""
+    printed = paper_curves(panel)
+    with _failures_told():
+        ledger = _Ledger(tracking, folder)
+        for curve, points in printed.groupby("curve", sort=False):
+            (id,) = ids = [f"{PRINTED}_{str(curve).lower()}_{figure}"]
+            if not ledger.without(ids):
+                continue
+            config = {"figure": figure, "arm": PRINTED, "curve": f"{curve}, {PRINTED}"}
+            with _started(tracking, folder, id=id, group=figure, config=config) as run:
+                rows = points.rename(columns={"training_cost": "train_cost"}).assign(epoch=points["epoch"] + 1)
+                _log_rows(run, rows)
+            ledger.add(ids)
+
+
+def _mirror_run(id: str, job: Job, tracking: dict[str, Any], folder: Path) -> None:
+    record = records.read(job.folder)
+    with _started(tracking, folder, id=id, group=_group(job), config=_config(job, record)) as run:
+        _log_rows(run, record.curve)
+        run.summary.update({name: record.meta[name] for name in ("status", "diverged_step", *OF_THE_GROUP)})
+
+
+def _mirror_table(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
+    """A run that holds a line for each of ``jobs``, its settings and its last row, and costs by learning rate."""
+    columns: list[str | int] = ["arm", "curve", "lr", "schedule", "l2", "seed", "status", *records.COLUMNS, "record"]
+    table = wandb.Table(columns=columns)
+    ends = []
+    for job in jobs:
+        record = records.read(job.folder)
+        end = settings_of(record.config)
+        last = [float(record.curve[column].iloc[-1]) for column in records.COLUMNS]
+        settings = (job.arm, job.curve, job.lr, end["schedule"], job.config["l2"], job.config["seed"])
+        table.add_data(*settings, record.meta["status"], *last, job.folder.name)
+        ends.append({**end, "curve": job.curve, "train_cost": final_costs(record)["train_cost"]})
+    id = f"{jobs[0].arm}_{len(jobs)}runs-{records.key_of({'runs': [job.key for job in jobs]})[:8]}_{_group(jobs[0])}"
+    config = {**_config(jobs[0], record), "curve": jobs[0].arm, "seed": None, "record": None}
+    for name in ("optimizer", "schedule"):
+        del config[name]
+    with _started(tracking, folder, id=id, group=_group(jobs[0]), config=config) as run:
+        run.define_metric("sensitivity/*", step_metric="sensitivity/lr")
+        for lr, costs in by_learning_rate(pd.DataFrame(ends)).iterrows():
+            run.log({"sensitivity/lr": lr, **{f"sensitivity/{name}": cost for name, cost in costs.dropna().items()}})
+        run.log({"runs": table})
+
+
+def _config(job: Job, record: records.Record) -> dict[str, Any]:
+    names = {"figure": job.figure, "arm": job.arm, "curve": job.curve, "record": job.folder.name}
+    return {**record.config, "data": record.config["dataset"]["provenance"], **names}
+
+
+def _group(job: Job) -> str:
+    return job.figure or job.config["experiment"]
+
+
+def _log_rows(run: wandb.Run, curve: pd.DataFrame) -> None:
+    """The rows of a curve, against its epochs; numbers that were not taken are left out."""
+    run.define_metric("epoch")
+    for metric in METRICS.values():
+        run.define_metric(metric, step_metric="epoch")
+    for step, row in enumerate(curve.to_dict("records")):
+        values = {metric: row[name] for name, metric in METRICS.items() if name in row and row[name] == row[name]}
+        run.log({"epoch": row["epoch"], **values}, step=step)
+
+
+class _Ledger:
+    """The ids of the runs that a folder holds."""
+
+    def __init__(self, tracking: dict[str, Any], folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        for job in single:
-            _mirror_run(job, tracking, folder)
-            _remember(ledger, [job])
-        if tabled:
-            _mirror_table(tabled, tracking, folder)
-            _remember(ledger, tabled)
+        self.path = folder / f"mirrored-{tracking['mode']}.txt"
+        self.ids = set(self.path.read_text().splitlines()) if self.path.exists() else set()
+
+    def without(self, ids: Sequence[str] | dict[str, Any]) -> list[str]:
+        return [id for id in ids if id not in self.ids]
+
+    def add(self, ids: Sequence[str]) -> None:
+        with self.path.open("a") as file:
+            file.writelines(f"{id}\n" for id in ids)
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """What goes wrong with W&B or the disk is told and ends the block; the next call makes up for it."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its one look-up of a host
+    try:
+        yield
     except (wandb.errors.Error, OSError) as error:
         log.warning("W&B was not updated: %s The records are complete; the same command mirrors them again.", error)
 
 
-def _remember(ledger: Path, jobs: Sequence[Job]) -> None:
-    with ledger.open("a") as file:
-        file.writelines(f"{job.key}\n" for job in jobs)
-
-
-def _mirror_run(job: Job, tracking: dict[str, Any], folder: Path) -> None:
-    record = records.read(job.folder)
-    with _init(tracking, folder, id=job.folder.name, group=job.figure or job.config["experiment"], job=job) as run:
-        run.config.update(record.config)
-        run.config.update({"arm": job.arm, "curve": job.curve, "figure": job.figure})
-        run.define_metric("epoch")
-        for metric in METRICS.values():
-            run.define_metric(metric, step_metric="epoch", summary="last")
-        for row in record.curve.to_dict("records"):
-            values = {METRICS[name]: row[name] for name in METRICS if row[name] == row[name]}
-            run.log({"epoch": int(row["epoch"]), **values}, step=int(row["epoch"]))
-        run.summary.update({"status": record.meta["status"], "diverged_step": record.meta["diverged_step"]})
-
-
-def _mirror_table(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
-    """One W&B run that holds a line for each of ``jobs``: its settings and its last row."""
-    columns: list[str | int] = ["arm", "curve", "lr", "schedule", "l2", "seed", "status", *records.COLUMNS, "record"]
-    table = wandb.Table(columns=columns)
-    for job in jobs:
-        record = records.read(job.folder)
-        last = record.curve.iloc[-1]
-        schedule = job.config["schedule"]["_target_"].rsplit(".", 1)[1]
-        settings = (job.arm, job.curve, job.lr, schedule, job.config["l2"], job.config["seed"], record.meta["status"])
-        table.add_data(*settings, *(float(last[column]) for column in records.COLUMNS), job.folder.name)
-    group = jobs[0].figure or jobs[0].config["experiment"]
-    name = f"{group}_{jobs[0].arm}-{records.key_of({'runs': [job.key for job in jobs]})[:8]}"
-    with _init(tracking, folder, id=name, group=group, job=jobs[0]) as run:
-        run.log({"runs": table})
-
-
-def _init(tracking: dict[str, Any], folder: Path, *, id: str, group: str, job: Job) -> wandb.Run:
-    return wandb.init(
+@contextmanager
+def _started(
+    tracking: dict[str, Any], folder: Path, *, id: str, group: str, config: dict[str, Any]
+) -> Iterator[wandb.Run]:
+    """A W&B run that ends with the block. Offline its folder is then named by its id, and its time behind that."""
+    run = wandb.init(
         id=id,
         name=id,
         project=tracking["project"],
@@ -102,13 +174,15 @@ def _init(tracking: dict[str, Any], folder: Path, *, id: str, group: str, job: J
         mode=tracking["mode"],
         dir=folder.parent,
         group=group,
-        job_type=job.arm or "run",
-        tags=[job.curve],
+        job_type=config["arm"] or "run",
+        tags=[config["curve"]],
+        config=config,
         resume="allow" if tracking["mode"] == "online" else None,
         reinit="create_new",
         settings=wandb.Settings(
             console="off",
             silent=True,
+            symlink=False,
             x_disable_stats=True,
             x_disable_meta=True,
             x_save_requirements=False,
@@ -117,3 +191,9 @@ def _init(tracking: dict[str, Any], folder: Path, *, id: str, group: str, job: J
             disable_job_creation=True,
         ),
     )
+    with run:
+        yield run
+    made = Path(run.settings.sync_dir)
+    if made.name.startswith("offline-run-"):
+        time = made.name.removeprefix("offline-run-").removesuffix(f"-{id}")
+        made.rename(made.with_name(f"offline-run-{id}-{time}"))
