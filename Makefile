@@ -6,10 +6,10 @@ ARGS ?=
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report test torture lint data verify tune match adopt bench clean
+.PHONY: help setup reproduce report test torture lint data verify tune match adopt bench publish wandb-sync clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## make .venv and install everything into it (once)
 	@$(PYTHON) scripts/setup.py
@@ -46,6 +46,12 @@ adopt: setup ## make a figure's paper-scale results and settings the committed r
 
 bench: setup ## speed against the typical loop, as ratios of one run; ARGS=--grid for the whole grid too
 	@$(RUN) scripts/benchmark.py $(ARGS)
+
+publish: setup ## save figures' workspaces and a report on W&B: SCALE=quick FIGURE=all (needs `wandb login`)
+	@$(RUN) scripts/publish.py --scale $(SCALE) --figure $(FIGURE) $(ARGS)
+
+wandb-sync: setup ## upload offline W&B runs; says only which, unless ARGS=--yes
+	@$(RUN) scripts/wandb_sync.py $(ARGS)
 
 clean: ## remove .venv and caches; data and results stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

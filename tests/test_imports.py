@@ -20,8 +20,8 @@ LAYERS = (
     {"sparse_population", "guests"},
     {"checkpoints"},
     {"run", "matching", "analysis"},
-    {"tracking", "progress", "workers", "measuring"},
-    {"properties", "online_convex", "verifying"},
+    {"tracking", "uploading", "progress", "workers", "measuring"},
+    {"properties", "online_convex", "verifying", "publishing"},
     {"sweep"},
     {"slurm_job"},
     {"slurm"},
@@ -33,7 +33,8 @@ LEAVES = ("optimizers", "models", "data", "schedules")
 
 # Where a library may be imported at all; hydra's plugins lie outside the package.
 ONLY_IN = {
-    "wandb": {"tracking"},
+    "wandb": {"tracking", "uploading"},  # the second asks who is logged in, and no more
+    "wandb_workspaces": {"publishing"},
     "submitit": {"slurm", "slurm_job"},
     "hydra": {"run", "app", "sweep"},
     "omegaconf": {"run", "app", "search"},

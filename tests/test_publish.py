@@ -1,0 +1,129 @@
+"""What is saved on W&B: built without a server, saved to one on this machine."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from loopback import loopback
+from made_up import write_figure
+from test_scripts import script
+from test_uploading import log_in, nobody  # noqa: F401 - the second is a fixture for all tests here
+
+from adam_repro import publishing
+from adam_repro.analysis.curves import FigureData
+from adam_repro.publishing import Published
+from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.tracking import METRICS, OF_THE_GROUP
+from adam_repro.uploading import offline_runs
+
+REFERENCE = PROJECT_ROOT / "results" / "reference"
+FIGURE = "fig1_mnist"
+
+
+def figure_of(folder, panel):
+    verdicts = folder / "verdicts.csv"
+    table = pd.read_csv(verdicts, dtype={"section": str}) if verdicts.exists() else pd.DataFrame()
+    return Published(FigureData.load(folder), "Figure 1", panel, table)
+
+
+def built(figure):
+    """The workspace as it is sent: its sections by name, and its set of runs."""
+    workspace = publishing.workspace(figure, entity="me", project="adam-repro")
+    section = json.loads(workspace._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))["section"]
+    sections = {each["name"]: each["panels"] for each in section["panelBankConfig"]["sections"]}
+    return sections, section["runSets"][0]
+
+
+def conditions(runs):
+    """Each condition that a set of runs puts, as "key op value"."""
+    waiting, found = list(runs["filters"]["filters"]), []
+    while waiting:
+        each = waiting.pop()
+        waiting += each.get("filters", [])
+        if "key" in each:
+            found.append(f"{each['key']['name']} {each['op']} {each['value']}")
+    return sorted(found)
+
+
+def test_a_figures_workspace_has_curves_with_their_range_printed_ones_and_the_grid_by_learning_rate():
+    sections, runs = built(figure_of(REFERENCE / FIGURE, "1L"))
+    costs, evaluations, (grid,), seconds = sections.values()
+    assert [panel["config"]["metrics"] for panel in costs] == [["train/cost"], ["test/loss"]]
+    for panel in (*costs, *evaluations, *seconds):
+        config = panel["config"]
+        assert (config["groupBy"], config["groupAgg"], config["groupArea"]) == ("curve.value", "mean", "minmax")
+    assert all(panel["config"]["xAxis"] == "epoch" for panel in costs)
+    assert grid["config"]["xAxis"] == "sensitivity/lr" and grid["config"]["xLogScale"] is True
+    series = {f"sensitivity/{name}" for name in ("Adam", "SGDNesterov", "AdaGrad", "RMSProp")}
+    assert set(grid["config"]["metrics"]) == series
+    logged = {metric for panel in (*evaluations, *seconds) for metric in panel["config"]["metrics"]}
+    assert logged <= {*METRICS.values(), *OF_THE_GROUP}
+    assert conditions(runs) == [
+        "arm = printed",
+        "arm = printed",
+        "arm IN ['tuned', 'grid', 'printed']",
+        "data = real",
+        "epochs = 46",
+        "figure = fig1_mnist",
+    ]
+
+
+def test_a_figure_without_printed_curves_or_grid_has_neither(tmp_path):
+    folder = write_figure(tmp_path / "fig", {("tuned", "Adam"): 0.2, ("default", "Adam"): 0.3}, epochs=3)
+    sections, runs = built(figure_of(folder, None))
+    assert publishing.ARMS["grid"] not in sections
+    assert conditions(runs) == ["arm IN ['tuned']", "data = real", "epochs = 3", "figure = fig1_mnist"]
+
+
+@pytest.fixture
+def results(tmp_path):
+    shutil.copytree(REFERENCE / FIGURE, tmp_path / "results" / "reference" / FIGURE)
+    return tmp_path / "results"
+
+
+def publish(monkeypatch, results, *arguments):
+    monkeypatch.setattr("sys.argv", ["publish.py", "--scale", "reference", "--results", str(results), *arguments])
+    script("publish").main()
+
+
+def test_publishing_saves_a_workspace_for_each_figure_and_a_report_with_the_verdicts(results, monkeypatch, capsys):
+    with loopback() as server:
+        log_in(monkeypatch, server.url)
+        publish(monkeypatch, results)
+    saved = [asked for name, asked in server.asked if name == "upsertView"]
+    assert [asked["type"] for asked in saved] == ["runs", "project-view"]
+    assert [asked["displayName"] for asked in saved] == [
+        "Adam, reproduced (paper)",
+        "Figure 1, left: MNIST logistic regression",
+    ]
+    spec = saved[0]["spec"]
+    for row in pd.read_csv(REFERENCE / FIGURE / "verdicts.csv").to_dict("records"):
+        assert row["statement"] in spec and f"**{row['verdict']}**" in spec
+    for arm in ("tuned", "matched", "default", "grid"):
+        assert f'"{arm}"' in spec and publishing.ARMS[arm] in spec
+    printed = capsys.readouterr().out
+    assert f"Report: {server.url}/me/adam-repro/reports/" in printed and "3 runs are not uploaded yet" in printed
+
+
+def test_without_an_account_printed_curves_are_made_and_the_remedy_is_said(results, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        publish(monkeypatch, results, "--figure", FIGURE)
+    error = capsys.readouterr().err
+    assert error.startswith("Error: You are not logged in") and "`wandb login`" in error
+    assert len(offline_runs(results)) == 3
+
+
+def test_a_project_that_is_not_there_is_an_error_that_says_how_to_make_it(results, monkeypatch, capsys):
+    with loopback(has_project=False) as server:
+        log_in(monkeypatch, server.url)
+        with pytest.raises(SystemExit):
+            publish(monkeypatch, results)
+    assert "is me/adam-repro, by `make wandb-sync ARGS=--yes`?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", ["all", "fig4"])
+def test_figures_without_results_are_named(names, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        publish(monkeypatch, tmp_path, "--figure", names)
+    assert "Run `make reproduce SCALE=reference" in capsys.readouterr().err
