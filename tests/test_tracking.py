@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from adam_repro.analysis.gather import final_costs
 from adam_repro.app import compose
 from adam_repro.run import execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
-from adam_repro.tracking import METRICS, mirror_all, mirror_printed
+from adam_repro.tracking import METRICS, OF_THE_GROUP, mirror_all, mirror_printed
 
 TRACKING = {"mode": "offline", "project": "adam-repro", "entity": None, "members": "reported"}
 
@@ -87,6 +88,8 @@ def test_all_members_can_be_runs_of_their_own(mirrored, tmp_path):
 
 def test_what_wandb_holds_is_what_the_record_says(mirrored):
     planned, folder = mirrored
+    (run,) = inspected(folder, "tuned", "run")
+    assert "host" not in run and platform.node() not in run.values()
     rows = history(folder, "tuned")
     curve = records.read(planned[0].folder).curve
     assert [row["epoch"] for row in rows] == curve["epoch"].tolist()
@@ -134,3 +137,17 @@ def test_no_secret_of_the_environment_is_in_a_record_or_in_what_wandb_holds(tmp_
     for path, content in left.items():
         for secret in secrets.values():
             assert secret.encode() not in content, path
+
+
+def test_the_page_names_all_that_a_run_holds(mirrored):
+    _, folder = mirrored
+    page = (PROJECT_ROOT / "docs" / "wandb.md").read_text()
+    config, logged = set(), set()
+    for id in ("tuned", "grid"):
+        for found in inspected(folder, id, "run"):
+            config |= set(found["config"]["update"])
+        logged |= {name for row in history(folder, id) for name in row}
+    logged = {name.partition(".")[0] for name in logged if name[0] != "_"} - {"sensitivity/Adam"}
+    assert len(config) > 10 and len(logged) > 5
+    for name in {*config, *logged, *OF_THE_GROUP, "status", "diverged_step"} - {"_wandb"}:
+        assert f"`{name}`" in page, name

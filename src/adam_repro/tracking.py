@@ -39,6 +39,7 @@ PRINTED = "printed"
 LEAN = wandb.Settings(  # a run takes a third of the time, and nothing of the machine or of the code is looked at
     console="off",
     silent=True,
+    host="",
     symlink=False,
     x_disable_stats=True,
     x_disable_meta=True,
