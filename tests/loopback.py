@@ -52,6 +52,7 @@ PROJECT = {"__typename": "Project", "id": "P", "name": "adam-repro", "entityName
 PROJECT |= {"isBenchmark": False, "user": None}
 ANSWERS: dict[str, Callable[[Loopback, dict[str, Any]], dict[str, Any]]] = {
     "upsertBucket": _run,
+    "ServerFeaturesQuery": lambda server, asked: {"serverInfo": {"features": []}},
     "createRunFiles": _files,
     "createArtifact(": lambda server, asked: {"createArtifact": {"artifact": {"id": "A", "state": "COMMITTED"}}},
     "upsertView": lambda server, asked: {"upsertView": {"view": {"id": "V", "name": "nw-0-v"}, "inserted": True}},
@@ -66,7 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.loads(gzip.decompress(content) if self.headers.get("Content-Encoding") == "gzip" else content)
+        text = gzip.decompress(content) if self.headers.get("Content-Encoding") == "gzip" else content
+        body = json.loads(text or "{}")
         if self.path == "/graphql":
             self._send({"data": self.server.answer(body["query"], body.get("variables") or {})})
             return

@@ -2,11 +2,13 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from loopback import loopback
 from pages import in_terminal
 
 from adam_repro import records
@@ -16,6 +18,7 @@ from adam_repro.app import compose
 from adam_repro.run import execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.tracking import METRICS, OF_THE_GROUP, mirror_all, mirror_printed
+from adam_repro.uploading import offline_runs, upload
 
 TRACKING = {"mode": "offline", "project": "adam-repro", "entity": None, "members": "reported"}
 
@@ -103,6 +106,17 @@ def test_a_grid_is_a_cost_for_each_learning_rate_too(mirrored):
     costs = {job.lr: final_costs(records.read(job.folder))["train_cost"] for job in planned[2:]}
     assert {row["sensitivity/lr"]: row["sensitivity/Adam"] for row in rows} == costs
     assert table["runs.nrows"] == 2
+
+
+def test_a_grids_table_is_uploaded_from_the_folder_with_its_new_name(mirrored, tmp_path, monkeypatch):
+    _, folder = mirrored
+    shutil.copytree(folder, tmp_path / "wandb")
+    with loopback() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        assert upload(offline_runs(tmp_path), patience=30, on_progress=lambda done: None) == {}
+    files = [name for asked, variables in server.asked if asked == "createRunFiles" for name in variables["files"]]
+    assert sum(name.startswith("media/table/runs") for name in files) == 1
 
 
 def test_printed_curves_are_runs_beside_ours(tmp_path):
