@@ -3,10 +3,12 @@ PYTHON ?= python3
 SCALE ?= quick
 FIGURE ?= all
 ARGS ?=
+OPTIMIZER ?=
+SEARCH ?=
 RUN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report test torture lint data verify tune match adopt bench publish wandb-sync clean
+.PHONY: help setup reproduce report test torture lint data verify tune match compare adopt bench publish wandb-sync clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,6 +42,11 @@ tune: setup ## choose a figure's settings by the protocol, on seeds of their own
 
 match: setup ## find the settings that draw a figure's printed curves
 	@$(RUN) scripts/match.py --figure $(FIGURE) $(ARGS)
+
+compare: SCALE = paper
+compare: FIGURE = fig1_mnist
+compare: setup ## place an optimizer among a figure's: OPTIMIZER=my_pkg.MyOpt|file.py:MyOpt [SEARCH='{lr: [...]}']
+	@$(RUN) scripts/compare.py --optimizer '$(OPTIMIZER)' --figure $(FIGURE) --scale $(SCALE) --search '$(SEARCH)' $(ARGS)
 
 adopt: setup ## make a figure's paper-scale results and settings the committed reference
 	@$(RUN) scripts/adopt.py --figure $(FIGURE)

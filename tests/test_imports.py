@@ -28,6 +28,7 @@ LAYERS = (
     {"app"},
     {"search"},
     {"tuning"},
+    {"comparing"},
 )
 LEAVES = ("optimizers", "models", "data", "schedules")
 

@@ -1,16 +1,20 @@
 """Verdicts on the screen, figures beside their data, the README's tables: from files alone."""
 
+import base64
 import io
 import json
 import re
 import shutil
 
+import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 from made_up import write_figure
+from PIL import Image
 from rich.console import Console
 
-from adam_repro.analysis import report
+from adam_repro.analysis import page, report
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -152,14 +156,35 @@ def test_every_test_that_the_readme_names_exists():
         assert f"\ndef {test}(" in (PROJECT_ROOT / "tests" / file).read_text(), (file, test)
 
 
-def test_the_committed_tables_are_what_the_committed_results_give(tmp_path):
+def told(svg):
+    """A drawing, byte for byte under the pinned version of the library; else the words in it."""
+    pinned = f"matplotlib=={matplotlib.__version__}\n" in (PROJECT_ROOT / "constraints.txt").read_text()
+    return svg if pinned else re.findall("<!--(.*?)-->", svg)
+
+
+def taken_apart(html):
+    """A page without its pictures, and their pixels: that they are packed alike is promised by nobody."""
+    sources = re.findall('data:image/png;base64,([^"]+)', html)
+    pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"), float) for text in sources]
+    return re.sub('(data:image/png;base64,)[^"]+', r"\1", html), pixels
+
+
+def test_what_is_committed_is_what_the_committed_files_give(tmp_path):
     reference = tmp_path / "reference"
     shutil.copytree(REFERENCE, reference)
     for folder in report.built(reference):
-        (folder / "verdicts.csv").unlink()
+        for name in ("verdicts.csv", "figure.svg", "figure.png"):
+            (folder / name).unlink()
         report.build(folder)
         assert (folder / "verdicts.csv").read_text() == (REFERENCE / folder.name / "verdicts.csv").read_text()
+        drawings = [told((results / folder.name / "figure.svg").read_text()) for results in (reference, REFERENCE)]
+        assert drawings[0] == drawings[1], folder.name
     readme = tmp_path / "README.md"
     shutil.copyfile(PROJECT_ROOT / "README.md", readme)
     report.update_readme(readme, reference)
     assert readme.read_text() == (PROJECT_ROOT / "README.md").read_text()
+    committed = REFERENCE / page.NAME
+    ours, theirs = (taken_apart(path.read_text()) for path in (page.write(reference, reference), committed))
+    assert ours[0] == theirs[0]
+    assert all(np.abs(a - b).mean() < 1 for a, b in zip(ours[1], theirs[1], strict=True))
+    assert committed.stat().st_size < 2e6

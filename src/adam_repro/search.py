@@ -12,6 +12,7 @@ from typing import Any, cast
 import pandas as pd
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from adam_repro import records, sweep
 from adam_repro.app import CONFIGS, compose, shown_kindly
@@ -20,6 +21,8 @@ from adam_repro.process import settle_process, stop_by_signals
 from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
 from adam_repro.run import Job, prepare
 
+LIKE = "adam"
+"""Whose search space an optimizer gets that brings none of its own: steps of Adam's size are the usual ones."""
 OBJECTIVE = ("l2",)
 """Settings that belong to the objective and not to an optimizer: only matching varies them."""
 
@@ -98,7 +101,8 @@ class Trials:
     """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all.
 
     ``optimizers``: see ``Composed``; None: the figure's own curves. ``search``: search spaces to take in place of those
-    that configs and the figure's plan give, by curve.
+    that configs and the figure's plan give, by curve. ``folder``: where what was chosen is written; None: that of the
+    figure and scale.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Trials:
         overrides: Sequence[str] = (),
         optimizers: Mapping[str, Sequence[str]] | None = None,
         search: Mapping[str, Mapping[str, Any]] | None = None,
+        folder: Path | None = None,
     ):
         overrides = [f"scale={scale}", f"arm={arm}", *overrides]
         plan = Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
@@ -126,7 +131,7 @@ class Trials:
         self.workers: int | None = base.workers
         self.tracking = dict(base.tracking)
         self.epochs: int = min(base.epochs, base.scale.max_epochs or base.epochs)
-        self.folder = Path(base.results) / base.scale.name / figure
+        self.folder = folder or Path(base.results) / base.scale.name / figure
         self.arm = arm
         self.search: dict[str, Any] = {
             curve: dict(search[curve]) if search and curve in search else self._search(curve) for curve in self.curves
@@ -148,6 +153,27 @@ class Trials:
         return {**cast(dict[str, Any], space), **{name: list(values) for name, values in narrowed.items()}}
 
 
+def search_space(figure: str, given: str | None) -> dict[str, Any]:
+    """The search space that ``given`` names, a YAML file or YAML itself, or else that of Adam in this figure.
+
+    Where lr or schedule is not given, Adam's are taken. UserError for anything else.
+    """
+    usual = cast(DictConfig, OmegaConf.load(CONFIGS / "optimizer" / f"{LIKE}.yaml"))["search"]
+    usual = {**usual, **node_of(figure).get("tuning", {}).get("search", {}).get(LIKE, {})}
+    if given is None:
+        return {name: list(values) for name, values in usual.items()}
+    try:
+        asked = OmegaConf.to_container(OmegaConf.load(given) if Path(given).is_file() else OmegaConf.create(given))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"SEARCH={given} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(asked, dict) or not all(isinstance(values, list) and values for values in asked.values()):
+        raise UserError(
+            f"SEARCH={given} is no search space. Give each setting a list of values, such as "
+            "'{lr: [1e-3, 3e-3, 1e-2], momentum: [0.9, 0.99]}', or a YAML file with that."
+        )
+    return {"lr": list(usual["lr"]), "schedule": list(usual["schedule"]), **asked}
+
+
 def experiment_of(figure: str) -> str:
     """The entry point, as its file's stem, that draws ``figure``; UserError for an unknown figure."""
     return node_of(figure)["experiment"]
@@ -158,7 +184,7 @@ def node_of(figure: str) -> dict[str, Any]:
     path = CONFIGS / "figure" / f"{figure}.yaml"
     if not path.exists():
         raise UserError(f"figure={figure} is not known. Give one of {', '.join(figures())}.")
-    return yaml.safe_load(path.read_text())["figure"]
+    return cast(dict[str, Any], OmegaConf.to_container(cast(DictConfig, OmegaConf.load(path))["figure"]))
 
 
 def figures() -> list[str]:

@@ -44,7 +44,7 @@ class Arrival:
     """When the tuned runs of a ``curve`` first have a training cost of at most ``target``.
 
     ``passes`` is the median over ``seeds``, counted from 1 (the paper's x is one less), and infinite where too many
-    ``missed``; ``steps`` likewise. ``seconds``: steps times the time of one; None for a miss, or where none was measured.
+    ``missed``; ``steps`` likewise. ``seconds``: steps times the time of one; None for a miss, or where none was taken.
     ``printed``: the pass of the printed curve, infinite for a miss; None where there is none to compare with.
     """
 

@@ -28,6 +28,7 @@ STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
     "AdamW": {"color": "#8c6d31", "linestyle": (0, (4, 1)), "marker": "h"},
 }
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "alpha": 0.65}
+NEWCOMER: dict[str, Any] = {"color": "#8e1bb3", "linestyle": "-", "marker": "*"}
 ABLATION: dict[str, Any] = {"color": "#b00000", "linestyle": (0, (1, 3)), "marker": "*"}
 RC: Any = {
     "font.family": "DejaVu Sans",
@@ -48,11 +49,12 @@ RC: Any = {
 
 
 def style_of(curve: str) -> dict[str, Any]:
-    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; an ablation's its own."""
+    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; an ablation's ("Adam, beta1 =
+    0") its own; any other optimizer's those of a newcomer."""
     optimizer, _, variant = curve.partition("+")
-    if optimizer not in STYLES:
+    if "," in optimizer:
         return ABLATION
-    return STYLES[optimizer] | (HOLLOW if variant else {})
+    return STYLES.get(optimizer, NEWCOMER) | (HOLLOW if variant else {})
 
 
 def spaced_markers(points: int) -> dict[str, Any]:
@@ -75,8 +77,13 @@ def figure(name: str) -> Callable:
 
 def save(data: FigureData | Measurements, folder: Path) -> list[Path]:
     """Draw the figure of ``data`` and write figure.svg and figure.png into ``folder``: equal data, equal bytes."""
+    return write(lambda: FIGURES[data.provenance["figure"]](data), folder)
+
+
+def write(draw: Callable[[], Figure], folder: Path) -> list[Path]:
+    """Draw, with the looks of all figures, and write figure.svg and figure.png into ``folder``."""
     with matplotlib.rc_context(RC):
-        drawn = FIGURES[data.provenance["figure"]](data)
+        drawn = draw()
         paths = [folder / "figure.svg", folder / "figure.png"]
         drawn.savefig(paths[0], metadata={"Date": None, "Creator": None})
         drawn.savefig(paths[1], dpi=150, metadata={"Software": None})
