@@ -1,0 +1,99 @@
+"""A newcomer among the curves of a figure: ranks and words on made-up data; its search space and its name."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+from made_up import write_figure
+
+from adam_repro.analysis import figures
+from adam_repro.analysis.comparison import HIGHER, LOWER, OPEN, compare
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures.compared import compared
+from adam_repro.comparing import overrides_of
+from adam_repro.errors import UserError
+from adam_repro.search import search_space
+
+BASELINE = {("tuned", "Adam"): 0.25, ("tuned", "AdaGrad"): 0.30, ("tuned", "SGDNesterov"): 0.20, ("grid", "Adam"): 0.1}
+
+
+def found(folder, newcomer, *, name="Mine", baseline=BASELINE, **terms):
+    theirs = write_figure(folder / "baseline", baseline)
+    mine = write_figure(folder / "mine", {("tuned", name): newcomer}, **terms)
+    return compare(FigureData.load(theirs), FigureData.load(mine))
+
+
+def test_a_newcomer_is_ranked_and_told_apart_by_seed(tmp_path):
+    near_adam = [0.2502, 0.2497, 0.2508, 0.2489, 0.2503]
+    result = found(tmp_path, near_adam)
+    table = result.table.set_index("curve")
+    assert list(table.index[table["rank"].argsort()])[0] == "SGDNesterov" and set(table["rank"]) == {1, 2, 3, 4}
+    assert table["newcomer_is"].drop("Mine").to_dict() == {"Adam": OPEN, "AdaGrad": LOWER, "SGDNesterov": HIGHER}
+    assert table.loc["AdaGrad", "ratio"] == pytest.approx(0.25 / 0.30, rel=0.01)
+    sentence = result.sentence()
+    for words in (
+        "of 4",
+        "n = 5",
+        "ends lower than AdaGrad",
+        "not told apart from Adam",
+        "ends higher than SGDNesterov",
+    ):
+        assert words in sentence
+
+
+def test_a_newcomer_that_diverged_ranks_last(tmp_path):
+    result = found(tmp_path, [math.nan] * 7, baseline={("tuned", "Adam"): [0.25] * 7})
+    assert result.table["curve"].tolist() == ["Adam", "Mine"]
+    assert result.table.set_index("curve").loc["Adam", "newcomer_is"] == HIGHER and "diverged" in result.sentence()
+
+
+def test_a_newcomer_of_a_name_that_is_there_is_another_curve(tmp_path):
+    result = found(tmp_path, 0.22, name="Adam")
+    assert {"Adam", "Adam (new)"} < set(result.table["curve"])
+    assert set(result.data.finals["arm"]) == {"tuned"}
+
+
+def test_runs_on_other_terms_are_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match="have epochs 12, and those of .* have 46"):
+        found(tmp_path, 0.22, epochs=12)
+
+
+def test_it_is_drawn_over_the_others(tmp_path):
+    result = found(tmp_path, 0.22)
+    figures.write(lambda: compared(result, title="a figure", panel="1L", source="made-up runs"), tmp_path)
+    assert (tmp_path / "figure.png").stat().st_size > 20_000
+    drawn = (tmp_path / "figure.svg").read_text()
+    for words in ("Mine among the tuned curves of a figure", "against SGDNesterov", "Mine, lr 0.1"):
+        assert f"<!-- {words}" in drawn
+
+
+def test_a_search_space_is_yaml_a_file_or_adams(tmp_path):
+    assert search_space("fig1_mnist", None)["lr"][:2] == [1e-5, 3e-5]
+    assert search_space("fig4", None)["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "narrowed as the figure's are"
+    given = search_space("fig1_mnist", "{lr: [1e-3, 3e-3], beta: [0.9]}")
+    assert given == {"lr": [1e-3, 3e-3], "beta": [0.9], "schedule": ["constant", "inverse_sqrt_step"]}
+    (tmp_path / "space.yaml").write_text("lr: [1e-3]\nschedule: [constant]\n")
+    assert search_space("fig1_mnist", str(tmp_path / "space.yaml")) == {"lr": [1e-3], "schedule": ["constant"]}
+
+
+@pytest.mark.parametrize("given", ["{lr: 1e-3}", "[1e-3]", "{lr: [}", "lr", "{lr: []}"])
+def test_what_is_no_search_space_is_refused(given):
+    with pytest.raises(UserError, match=r"SEARCH=.* is no (search space|YAML)"):
+        search_space("fig1_mnist", given)
+
+
+def test_an_optimizer_is_a_name_a_path_or_a_class_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert overrides_of("adamax") == ("adamax", ["optimizer=adamax"])
+    assert overrides_of("torch.optim.NAdam") == (
+        "NAdam",
+        ["optimizer=external", "optimizer._target_=torch.optim.NAdam"],
+    )
+    (tmp_path / "mine_alone.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    name, chosen = overrides_of(f"{tmp_path / 'mine_alone.py'}:Mine")
+    assert (name, chosen[1]) == ("Mine", "optimizer._target_=mine_alone.Mine")
+    for wrong in (f"{tmp_path / 'none.py'}:Mine", "no.Such"):
+        with pytest.raises(UserError, match="there is no file|cannot be imported"):
+            overrides_of(wrong)
