@@ -18,7 +18,7 @@ from adam_repro import protocol, schedules, training
 from adam_repro.data import Dataset
 from adam_repro.members import Segment
 from adam_repro.optimizers import AdaGrad, Adam, AdaMax, SGDNesterov
-from adam_repro.population import Population
+from adam_repro.population import SoftmaxRegressions
 from adam_repro.protocol import Grid
 from adam_repro.training import Solo
 
@@ -83,9 +83,9 @@ PLANTED = {
         test_population.test_members_equal_their_solo_runs_in_float64,
     ),
     "L2 on biases": (
-        [Population],
+        [SoftmaxRegressions],
         "__init__",
-        "decay[..., in_features] = 0",
+        "self.decay[..., in_features] = 0",
         "pass",
         lambda: test_population.test_l2_pulls_on_weights_and_not_on_biases(tiny()),
     ),
@@ -104,7 +104,7 @@ PLANTED = {
         test_training.test_evaluation_is_the_mean_over_every_example_and_leaves_the_model_in_training,
     ),
     "the same in a population": (
-        [Population],
+        [SoftmaxRegressions],
         "evaluate",
         "zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True)",
         "zip(x.split(EVALUATION_CHUNK)[:-1], y.split(EVALUATION_CHUNK), strict=False)",
