@@ -99,7 +99,8 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def surroundings(folder: Path) -> dict[str, str]:
     """The environment of a reader who has the project's .venv active, no account and no network."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "ADAM_REPRO_"))}
+    ours = ("WANDB_", "ADAM_REPRO_", "MAKE", "MFLAGS")  # the tests themselves may run under make
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     proxies = {name: NO_ROUTE for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
     return (
         kept
