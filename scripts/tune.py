@@ -6,12 +6,16 @@ Writes, below results/<scale>/<figure>/, `tuned/<curve>.yaml` and `tuning.csv` (
 
 from __future__ import annotations
 
-from adam_repro.search import Trials, command
+from adam_repro.search import Trials, command, write_settings
 from adam_repro.tuning import tune
 
 
 def work(trials: Trials) -> None:
-    tune(trials)
+    for curve, choice in tune(trials).items():
+        path = trials.folder / "tuned" / f"{curve}.yaml"
+        *why, last = choice.why
+        why.append(f"{last} The trials: results/reference/{trials.folder.name}/tuning.csv")
+        write_settings(path, curve=curve, settings=choice.settings, labels=choice.labels, why=why)
     print(f"Settings: {trials.folder / 'tuned'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)")
 
 

@@ -1,20 +1,28 @@
-"""A newcomer among the curves of a figure: ranks and words on made-up data; its search space and its name."""
+"""A newcomer among the curves of a figure: ranks and words on made-up data, its search space, the whole command."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from made_up import write_figure
+from tiny_data import OVERRIDES
 
+from adam_repro import comparing, records
 from adam_repro.analysis import figures
 from adam_repro.analysis.comparison import HIGHER, LOWER, OPEN, compare
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.compared import compared
 from adam_repro.comparing import overrides_of
 from adam_repro.errors import UserError
+from adam_repro.protocol import TUNING_SEEDS
 from adam_repro.search import search_space
+from adam_repro.surroundings import PROJECT_ROOT
 
 BASELINE = {("tuned", "Adam"): 0.25, ("tuned", "AdaGrad"): 0.30, ("tuned", "SGDNesterov"): 0.20, ("grid", "Adam"): 0.1}
 
@@ -94,6 +102,57 @@ def test_an_optimizer_is_a_name_a_path_or_a_class_in_a_file(tmp_path, monkeypatc
     (tmp_path / "mine_alone.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
     name, chosen = overrides_of(f"{tmp_path / 'mine_alone.py'}:Mine")
     assert (name, chosen[1]) == ("Mine", "optimizer._target_=mine_alone.Mine")
-    for wrong in (f"{tmp_path / 'none.py'}:Mine", "no.Such"):
-        with pytest.raises(UserError, match="there is no file|cannot be imported"):
+    for wrong in (f"{tmp_path / 'none.py'}:Mine", "no.Such", ""):
+        with pytest.raises(UserError, match="there is no file|cannot be imported|OPTIMIZER is missing"):
             overrides_of(wrong)
+
+
+TINY = {"name": "tiny", "provenance": "synthetic", "checksum": "of no file", "train_examples": 28}
+OWN = """
+import torch
+
+class Own(torch.optim.SGD):
+    pass
+"""
+
+
+def command(folder, optimizer, *more):
+    """`scripts/compare.py` as a user calls it, on a data set of a few examples."""
+    environment = {**os.environ, "TORCHDYNAMO_DISABLE": "1", "PYTHONPATH": str(PROJECT_ROOT / "tests")}
+    call = [sys.executable, str(PROJECT_ROOT / "scripts" / "compare.py"), f"--optimizer={optimizer}", "--scale=smoke"]
+    call += [f"--results={folder / 'results'}", "tracking.mode=disabled", *OVERRIDES, *more]
+    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+
+
+def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one_command(tmp_path):
+    terms = {"dataset": TINY, "provenance": "synthetic", "curve_version": records.CURVE_VERSION}
+    baseline = {("tuned", "Adam"): 0.5, ("tuned", "AdaGrad"): 9.0}
+    made = write_figure(tmp_path / "results" / "smoke" / "fig1_mnist", baseline, seeds=3, epochs=2, **terms)
+    facts = json.loads((made / "provenance.json").read_text())
+    (made / "provenance.json").write_text(json.dumps({**facts, "seeds": [0, 1, 2]}))
+    (tmp_path / "own.py").write_text(OWN)
+    outcome = command(tmp_path, "own.py:Own")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "Own ranks 2 of 3" in outcome.stdout and "ends lower than AdaGrad; ends higher than Adam" in outcome.stdout
+    folder = tmp_path / "results" / "compare" / "smoke" / "fig1_mnist" / "Own"
+    assert {"figure.png", "comparison.csv", "tuning.csv"} < {path.name for path in folder.iterdir()}
+    runs = [records.read(path) for path in (tmp_path / "results" / "runs" / "logistic_regression").iterdir()]
+    seeds = [record.config["seed"] for record in runs]
+    assert sorted(set(seeds)) == [0, 1, 2, *TUNING_SEEDS] and sum(seed < 100 for seed in seeds) == 3
+    tuned = pd.read_csv(folder / "tuning.csv")
+    best = tuned.groupby(["lr", "schedule"])["train_cost"].mean().idxmin()
+    for record in runs:
+        if record.config["seed"] < 100:
+            schedule = record.config["schedule"]["_target_"].rpartition(".")[2]
+            assert (record.config["optimizer"]["lr"], schedule) == best
+
+    asked = {"scale": "smoke", "results": tmp_path / "results", "command": "none"}
+    for figure, search, overrides, refusal in (
+        ("fig1_mnist", None, ["train_examples=20"], "The data here are"),
+        ("fig1_mnist", "{lr: [1e-3, 3e-3]}", [], "SEARCH gives SGD 4 trials .* had 24"),
+        ("fig4", None, [], "fig4 has no curves to compare with .* There are some for fig1_mnist"),
+    ):
+        with pytest.raises(UserError, match=refusal):
+            terms = [*OVERRIDES, *overrides]
+            comparing.compare("torch.optim.SGD", figure, search=search, overrides=terms, **asked)
+    assert len(list((tmp_path / "results" / "runs" / "logistic_regression").iterdir())) == len(runs)

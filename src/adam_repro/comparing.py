@@ -61,11 +61,12 @@ def compare(
         folder=folder,
     )
     _check_budget(figure, trials.search[name], name)
+    runs = Composed(figure, [*on_its_terms, "arm=tuned"], optimizers)
+    _check_data(runs.job(name, Grid.of(trials.search[name], name=name).trials()[0], facts["seeds"][0]), baseline)
     (choice,) = tune(trials).values()
     labels = [f"{key}={'null' if value is None else value}" for key, value in choice.labels.items()]
-    composed = Composed(figure, [*on_its_terms, *labels, "arm=tuned"], optimizers)
-    jobs = [composed.job(name, choice.settings, seed) for seed in facts["seeds"]]
-    _check_data(jobs[0], baseline)
+    runs = Composed(figure, [*runs.overrides[1:], *labels], optimizers)
+    jobs = [runs.job(name, choice.settings, seed) for seed in facts["seeds"]]
     if sweep.run(jobs, workers=trials.workers, tracking=trials.tracking, folder=folder):
         raise UserError("Some runs failed, as listed above; the same command runs those again and no others.")
     node = node_of(figure)
@@ -82,6 +83,11 @@ def overrides_of(optimizer: str) -> tuple[str, list[str]]:
 
     ``optimizer`` is a name in configs/optimizer, an import path, or a file and a class in it: path/to/mine.py:MyOpt.
     """
+    if not optimizer:
+        raise UserError(
+            "OPTIMIZER is missing: give an import path (torch.optim.NAdam), a file and a class in it "
+            "(my_opt.py:MyOpt), or a name of configs/optimizer."
+        )
     if (CONFIGS / "optimizer" / f"{optimizer}.yaml").is_file():
         return optimizer, [f"optimizer={optimizer}"]
     if ":" in optimizer:

@@ -1,4 +1,4 @@
-"""The tuning protocol at work: trials are trained, grids extended, settings chosen and written."""
+"""The tuning protocol at work: trials are trained, grids extended, settings chosen."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from adam_repro.analysis.gather import FINAL_EPOCHS, final_costs
 from adam_repro.protocol import TUNING_SEEDS, Grid, check_budgets, check_seeds, choose, extension
-from adam_repro.search import Trials, table, write_settings
+from adam_repro.search import Trials, table
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for a curve: its ``settings``, of so many ``trials``, and where they were tuned.
+    """What was chosen for a curve: its ``settings``, of so many ``trials``, and ``why``, as lines to be read.
 
     ``labels`` are keys of a run's config: ``tuned_at`` epochs, ``tuned_on`` examples, ``on_grid_edge``.
     """
@@ -21,12 +21,13 @@ class Choice:
     settings: dict[str, Any]
     labels: dict[str, Any]
     trials: int
+    why: list[str]
 
 
 def tune(trials: Trials) -> dict[str, Choice]:
     """Choose the settings of each curve by the protocol.
 
-    Writes `tuned/<curve>.yaml` and `tuning.csv` (one line for each trial and seed) into the folder of the trials.
+    Writes `tuning.csv` (one line for each trial and seed) into the folder of the trials.
     """
     seeds = TUNING_SEEDS[: trials.plan.seeds]
     check_seeds(seeds)
@@ -63,14 +64,10 @@ def tune(trials: Trials) -> dict[str, Choice]:
         why = [
             f"Chosen by the protocol: lowest training cost, {mean:.4f} (mean of the last {last} epochs; tuning seeds "
             f"{', '.join(map(str, seeds))}),",
-            f"of {budget} trials at {trials.epochs} epochs{examples}. The trials: "
-            f"results/reference/{trials.folder.name}/tuning.csv",
+            f"of {budget} trials at {trials.epochs} epochs{examples}.",
         ]
         labels = {"tuned_at": trials.epochs, "tuned_on": trials.plan.train_examples, "on_grid_edge": edge}
-        write_settings(
-            trials.folder / "tuned" / f"{curve}.yaml", curve=curve, settings=settings, labels=labels, why=why
-        )
-        chosen[curve] = Choice(settings, labels, budget)
+        chosen[curve] = Choice(settings, labels, budget, why)
         flag = "   ON THE EDGE OF ITS GRID" if edge else ""
         print(f"{curve:>14}  cost {mean:.4f}  {settings}{flag}")
     return chosen

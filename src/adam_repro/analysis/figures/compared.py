@@ -27,7 +27,8 @@ def compared(found: Comparison, *, title: str, panel: str | None, source: str) -
     log = math.log10(first / last) > DECADES
     ylim = (last / 1.3, first * 1.3) if log else (last * 0.9, first * 1.02)
     epochs = found.data.provenance["epochs"]
-    training_cost(above, found.data, arm="tuned", panel=panel, xlim=(-0.015 * epochs, epochs - 0.7), ylim=ylim, log=log)
+    xlim = (-0.015 * epochs, epochs - 0.7)
+    training_cost(above, found.data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim, log=log, bold=found.name)
     above.set_title(f"{found.name} among the tuned curves of {title}")
     ratios(below, found)
     caption(drawn, found.data, f"{found.name}, tuned by the same protocol, over {source}", panel=panel)

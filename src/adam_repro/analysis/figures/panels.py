@@ -43,10 +43,12 @@ def training_cost(
     small: bool = False,
     log: bool = False,
     legend: dict[str, Any] | None = None,
+    bold: str | None = None,
 ) -> None:
     """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``.
 
-    ``legend`` says where there is room for it; without, it goes where it fits.
+    ``legend`` says where there is room for it; without, it goes where it fits. ``bold``: the curve that the panel is
+    about, wider than the others.
     """
     curves = summary(data.curves, "train_cost", arm=arm)
     if log:
@@ -62,7 +64,7 @@ def training_cost(
         style, label = style_of(name), _label(data, arm, name, short=small)
         rows = curves[curves["curve"] == name]  # none where every seed diverged at once: the legend says so
         extra = panel is not None and name not in set(paper_curves(panel)["curve"])
-        width = (1.0 if extra else 2.0) * (0.75 if small else 1)
+        width = (3.0 if name == bold else 1.0 if extra else 2.0) * (0.75 if small else 1)
         x = rows["epoch"] - 1
         axes.plot(x, rows["mean"], linewidth=width, label=label + (" *" if extra else ""), zorder=3,
                   **spaced_markers(len(x)), **{"markersize": 3.5 if small else 5, **style})  # fmt: skip
