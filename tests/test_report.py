@@ -15,6 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from adam_repro.analysis import page, report
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures.overview import overview
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -38,6 +40,28 @@ def test_building_draws_and_decides(tmp_path):
     folder = build(tmp_path / "fig1_mnist")
     assert {path.name for path in folder.iterdir()} >= {"figure.png", "figure.svg", "verdicts.csv"}
     assert pd.read_csv(folder / "verdicts.csv")["verdict"].tolist() == ["supported"] * 4
+
+
+def test_the_overview_has_a_panel_for_each_figure_with_results(tmp_path):
+    assert report.draw_overview(tmp_path) is None
+    build(tmp_path / "fig1_mnist")
+    build(tmp_path / "fig1_imdb_no_dropout", figure="fig1_imdb_no_dropout")
+    curves = {("tuned", "Adam"): 1.0, ("tuned", "Adam+dropout"): 1.2}
+    build(tmp_path / "fig3_first_epochs", curves, figure="fig3_first_epochs", epochs=4)
+    report.draw_overview(tmp_path)
+    shown = {folder.name: FigureData.load(folder) for folder in report.built(tmp_path)}
+    drawn = overview(shown)
+    titles = [axes.get_title(loc="center") or axes.get_title(loc="left") for axes in drawn.axes if axes.axison]
+    assert titles == ["Figure 1, left: regression, MNIST", "Figure 3, left: convolutions"]
+    (legend,) = drawn.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Adam", "SGDNesterov", "AdaGrad"]
+    assert (tmp_path / "overview" / "figure.png").is_file()
+
+
+def test_a_reduced_figure_is_named_in_the_overview(tmp_path):
+    folder = build(tmp_path / "fig1_mnist", epochs=20)
+    words = " ".join(overview({"fig1_mnist": FigureData.load(folder)}).texts[0].get_text().split())
+    assert "Reduced: Figure 1, left: 20 of 46 passes." in words
 
 
 def test_verdicts_are_in_the_order_of_their_numbers_and_sections_are_no_numbers(tmp_path):
@@ -177,8 +201,10 @@ def test_what_is_committed_is_what_the_committed_files_give(tmp_path):
             (folder / name).unlink()
         report.build(folder)
         assert (folder / "verdicts.csv").read_text() == (REFERENCE / folder.name / "verdicts.csv").read_text()
-        drawings = [told((results / folder.name / "figure.svg").read_text()) for results in (reference, REFERENCE)]
-        assert drawings[0] == drawings[1], folder.name
+    shutil.rmtree(reference / report.OVERVIEW)
+    report.draw_overview(reference)
+    for drawn in reference.glob("*/figure.svg"):
+        assert told(drawn.read_text()) == told((REFERENCE / drawn.parent.name / drawn.name).read_text()), drawn
     readme = tmp_path / "README.md"
     shutil.copyfile(PROJECT_ROOT / "README.md", readme)
     report.update_readme(readme, reference)

@@ -24,7 +24,7 @@ from adam_repro.analysis.claims.comparisons import reduced
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
-from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
+from adam_repro.analysis.report import OVERVIEW, TEMPLATES, effect, gather_verdicts
 from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
 from adam_repro.errors import UserError
 
@@ -45,6 +45,7 @@ def write(results: Path, reference: Path) -> Path:
     verdicts = gather_verdicts(results)
     path = reference / "bench" / "bench.json"
     bench = json.loads(path.read_text()) if path.is_file() else None
+    sheet = results / OVERVIEW / PICTURE
     figures = [_shown(results / name, verdicts, bench) for name in CAPTIONS if there[name]]
     waiting = [_named(results / name, verdicts) for name in CAPTIONS if not there[name]]
     page = (
@@ -52,6 +53,7 @@ def write(results: Path, reference: Path) -> Path:
         .get_template("report.html.j2")
         .render(
             scale=results.name,
+            overview=picture(sheet) if sheet.is_file() else None,
             figures=figures,
             waiting=waiting,
             headlines=rows_of(HEADLINES, verdicts),

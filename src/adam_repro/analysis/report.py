@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from adam_repro.analysis import claims, figures
-from adam_repro.analysis.curves import load_provenance
+from adam_repro.analysis.curves import FigureData, load_provenance
+from adam_repro.analysis.figures.overview import TITLES, overview
+from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.errors import UserError
 
@@ -29,6 +31,7 @@ TEMPLATES = jinja2.Environment(
 )
 COLOURS = {"supported": "green", "contradicted": "red"}
 WIDTH_WHERE_PIPED = 150
+OVERVIEW = "overview"  # the folder, beside those of the figures, of the sheet with all of them
 WORKLOADS = {
     "logistic_mnist": "logistic regression, MNIST",
     "logistic_imdb": "logistic regression, IMDB's 10,000 words",
@@ -48,6 +51,17 @@ def build(folder: Path) -> None:
 def built(results: Path) -> list[Path]:
     """The folders of one scale (or of the reference) that hold the data of a figure, by name."""
     return sorted(path.parent for path in results.glob("*/provenance.json"))
+
+
+def draw_overview(results: Path) -> Path | None:
+    """Draw Figures 1 to 4 on one sheet, in a folder of its own; that folder, None where no figure has results."""
+    there = {folder.name: FigureData.load(folder) for folder in built(results) if folder.name in TITLES}
+    if not there:
+        return None
+    folder = results / OVERVIEW
+    folder.mkdir(exist_ok=True)
+    figures.write(lambda: overview(there), folder)
+    return folder
 
 
 def gather_verdicts(results: Path) -> pd.DataFrame:
@@ -105,9 +119,9 @@ def _short(number: float) -> str:
 
 def update_readme(readme: Path, reference: Path) -> None:
     """Write the tables of the README, between their markers, from the committed reference."""
-    verdicts = gather_verdicts(reference).to_dict("records")
-    text = _between_markers(readme, "verdicts", _rendered("readme_verdicts.md.j2", verdicts=verdicts, effect=effect))
-    readme.write_text(text)
+    verdicts = gather_verdicts(reference)
+    values = {"headlines": rows_of(HEADLINES, verdicts), "verdicts": verdicts.to_dict("records"), "effect": effect}
+    readme.write_text(_between_markers(readme, "verdicts", _rendered("readme_verdicts.md.j2", **values)))
     measured = reference / "bench" / "bench.json"
     if measured.is_file():
         table = _rendered(

@@ -25,7 +25,7 @@ SETTING = ["beta1", "beta2", "lr"]
     "L21a",
     section="6.4",
     figure=FIGURE,
-    statement="Without bias correction fewer step sizes are usable when beta2 is close to 1.",
+    statement="In the autoencoder, without bias correction, fewer step sizes are usable when beta2 is close to 1.",
     margin=0.0,
 )
 def correction_widens_the_usable_range(data: FigureData) -> Within | NotRun:
@@ -83,7 +83,7 @@ def _by_beta2(data: FigureData, gain: pd.DataFrame) -> str:
     "L22",
     section="6.4",
     figure=FIGURE,
-    statement="Adam is at least as good as it is without bias correction, for every setting.",
+    statement="In the autoencoder, Adam is at least as good as without bias correction, for every setting.",
     margin=SAME,
 )
 def correction_never_hurts(data: FigureData) -> Finding | NotRun:

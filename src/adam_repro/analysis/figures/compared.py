@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.comparison import Comparison
 from adam_repro.analysis.figures import style_of
-from adam_repro.analysis.figures.panels import caption, stamp_if_stand_in, training_cost
+from adam_repro.analysis.figures.panels import Frame, caption, stamp_if_stand_in, training_cost
 
 DECADES = 1.5  # of cost, beyond which an axis is logarithmic
 HEIGHT = 8.0
@@ -28,7 +28,7 @@ def compared(found: Comparison, *, title: str, panel: str | None, source: str) -
     ylim = (last / 1.3, first * 1.3) if log else (last * 0.9, first * 1.02)
     epochs = found.data.provenance["epochs"]
     xlim = (-0.015 * epochs, epochs - 0.7)
-    training_cost(above, found.data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim, log=log, bold=found.name)
+    training_cost(above, found.data, Frame(panel, xlim, ylim, log), arm="tuned", bold=found.name)
     above.set_title(f"{found.name} among the tuned curves of {title}")
     ratios(below, found)
     caption(drawn, found.data, f"{found.name}, tuned by the same protocol, over {source}", panel=panel)

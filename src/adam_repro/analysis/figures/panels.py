@@ -6,6 +6,7 @@ import json
 import math
 import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.ticker
@@ -32,32 +33,51 @@ SCHEDULES = {
 }
 
 
+@dataclass(frozen=True)
+class Frame:
+    """The paper's axes: whose printed curves lie in them (None: the paper shows none), and what they span."""
+
+    panel: str | None
+    xlim: tuple[float, float]
+    ylim: tuple[float, float]
+    log: bool = False
+
+
+FRAMES = {
+    "fig1_mnist": Frame("1L", (-0.7, 45.7), (0.2, 0.7)),
+    "fig1_imdb": Frame("1R", (-2, 177), (0.2, 0.5)),
+    "fig1_imdb_no_dropout": Frame(None, (-2, 177), (0.05, 0.5)),
+    "fig2_dropout": Frame("2a", (-2, 202), (3e-3, 0.3), log=True),
+    "fig2_deterministic": Frame("2b", (-0.5, 25.5), (1e-6, 10), log=True),
+    "fig3_first_epochs": Frame("3", (-0.1, 3.1), (0.5, 3.0)),
+    "fig3_full": Frame("3", (-0.7, 48.7), (1e-4, 300), log=True),
+}
+
+
 def training_cost(
     axes: Axes,
     data: FigureData,
+    frame: Frame,
     *,
     arm: str,
-    panel: str | None,
-    xlim: tuple[float, float],
-    ylim: tuple[float, float],
+    printed: bool = True,
     small: bool = False,
-    log: bool = False,
     legend: dict[str, Any] | None = None,
     bold: str | None = None,
 ) -> None:
-    """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the printed curves of ``panel``.
+    """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the ``printed`` curves.
 
     ``legend`` says where there is room for it; without, it goes where it fits. ``bold``: the curve that the panel is
     about, wider than the others.
     """
     curves = summary(data.curves, "train_cost", arm=arm)
-    if log:
+    if frame.log:
         axes.set_yscale("log")
-    real = data.provenance["provenance"] == "real"
-    printed = paper_curves(panel) if panel is not None and real else None
-    if printed is not None:
-        axes.set_xlim(*xlim)
-        _printed(axes, printed, named=not small and printed["curve"].nunique() <= MOST_NAMED)
+    panel = frame.panel if printed else None
+    if panel is not None and data.provenance["provenance"] == "real":
+        axes.set_xlim(*frame.xlim)
+        theirs = paper_curves(panel)
+        _printed(axes, theirs, named=not small and theirs["curve"].nunique() <= MOST_NAMED)
     last = max(curves["epoch"].max() - 1, 1) if len(curves) else 1
     names = data.arm(arm)["curve"].unique()
     for name in names:
@@ -72,9 +92,9 @@ def training_cost(
     if not len(names):
         missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
         axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
-    short = last < xlim[1] - 1
-    axes.set_xlim(*((-0.7, last + 0.7) if short else xlim))
-    axes.set_ylim(*_limits(curves, ylim, log=log, short=short))
+    short = last < frame.xlim[1] - 1
+    axes.set_xlim(*((-0.7, last + 0.7) if short else frame.xlim))
+    axes.set_ylim(*_limits(curves, frame.ylim, log=frame.log, short=short))
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("passes over the training data, less one (the paper's x)" if not small else "passes, less one")
     axes.set_ylabel("training cost, nats")

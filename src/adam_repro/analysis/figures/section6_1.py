@@ -11,28 +11,36 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures import figure
-from adam_repro.analysis.figures.panels import below, caption, sensitivity, stamp_if_stand_in, training_cost
+from adam_repro.analysis.figures.panels import (
+    FRAMES,
+    Frame,
+    below,
+    caption,
+    sensitivity,
+    stamp_if_stand_in,
+    training_cost,
+)
 
 
 @figure("fig1_mnist")
 def fig1_mnist(data: FigureData) -> Figure:
     """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
     title = "Figure 1, left: logistic regression on MNIST"
-    return _regression(data, title, panel="1L", matched=_between, xlim=(-0.7, 45.7), ylim=(0.2, 0.7))
+    return _regression(data, title, FRAMES["fig1_mnist"], matched=_between)
 
 
 @figure("fig1_imdb")
 def fig1_imdb(data: FigureData) -> Figure:
     """Figure 1, right: the same for IMDB with dropout."""
     title = "Figure 1, right: logistic regression on IMDB with 50 % dropout"
-    return _regression(data, title, panel="1R", matched=below, xlim=(-2, 177), ylim=(0.2, 0.5))
+    return _regression(data, title, FRAMES["fig1_imdb"], matched=below)
 
 
 @figure("fig1_imdb_no_dropout")
 def fig1_imdb_no_dropout(data: FigureData) -> Figure:
     """IMDB without dropout, of which the paper speaks and shows nothing."""
     title = "IMDB without dropout, which the paper does not show"
-    return _regression(data, title, panel=None, matched=None, xlim=(-2, 177), ylim=(0.05, 0.5))
+    return _regression(data, title, FRAMES["fig1_imdb_no_dropout"], matched=None)
 
 
 def _between(axes: Axes) -> dict[str, Any]:
@@ -41,13 +49,7 @@ def _between(axes: Axes) -> dict[str, Any]:
 
 
 def _regression(
-    data: FigureData,
-    title: str,
-    *,
-    panel: str | None,
-    matched: Callable[[Axes], dict[str, Any]] | None,
-    xlim: tuple[float, float],
-    ylim: tuple[float, float],
+    data: FigureData, title: str, frame: Frame, *, matched: Callable[[Axes], dict[str, Any]] | None
 ) -> Figure:
     """``matched`` says where that arm's panel has room for a legend; None: there is no such panel."""
     height = 10.0 if matched is below else 9.2
@@ -56,18 +58,16 @@ def _regression(
     middle = ["matched", "default"] if matched else ["default", "default"]
     layout: list[Any] = [["tuned", "tuned"], middle, ["grid", "grid"]]
     panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
-    training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim)
+    training_cost(panels["tuned"], data, frame, arm="tuned")
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
     if matched:
         legend = matched(panels["matched"]) if data.provenance["provenance"] == "real" else None
-        training_cost(
-            panels["matched"], data, arm="matched", panel=panel, xlim=xlim, ylim=ylim, small=True, legend=legend
-        )
+        training_cost(panels["matched"], data, frame, arm="matched", small=True, legend=legend)
         panels["matched"].set_title("Matched to the printed curves")
-    training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True)
+    training_cost(panels["default"], data, frame, arm="default", printed=False, small=True)
     panels["default"].set_title("Default settings")
     sensitivity(panels["grid"], data)
     panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
-    caption(drawn, data, title, panel=panel)
+    caption(drawn, data, title, panel=frame.panel)
     stamp_if_stand_in(data, panels.values())
     return drawn

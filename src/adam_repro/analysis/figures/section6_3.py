@@ -12,7 +12,15 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures import figure, spaced_markers
-from adam_repro.analysis.figures.panels import below, caption, other_column, stamp_if_stand_in, training_cost
+from adam_repro.analysis.figures.panels import (
+    FRAMES,
+    Frame,
+    below,
+    caption,
+    other_column,
+    stamp_if_stand_in,
+    training_cost,
+)
 
 LAYERS: dict[str, dict[str, Any]] = {  # in none of the optimizers' colours
     "conv1": {"color": "#440154", "linestyle": "-", "marker": "<"},
@@ -27,19 +35,17 @@ LAYERS: dict[str, dict[str, Any]] = {  # in none of the optimizers' colours
 def fig3_first_epochs(data: FigureData) -> Figure:
     """Figure 3, left: the first four passes."""
     title = "Figure 3, left: convolutional network on CIFAR-10, first passes"
-    return _network(data, title, xlim=(-0.1, 3.1), ylim=(0.5, 3.0), log=False)
+    return _network(data, title, FRAMES["fig3_first_epochs"])
 
 
 @figure("fig3_full")
 def fig3_full(data: FigureData) -> Figure:
     """Figure 3, right: all 49 passes, and Adam without its first moment."""
     title = "Figure 3, right: convolutional network on CIFAR-10"
-    return _network(data, title, xlim=(-0.7, 48.7), ylim=(1e-4, 300), log=True)
+    return _network(data, title, FRAMES["fig3_full"])
 
 
-def _network(
-    data: FigureData, title: str, *, xlim: tuple[float, float], ylim: tuple[float, float], log: bool
-) -> Figure:
+def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
     rows: list[list[Any]] = [["large", "large"], ["default" if arm == "tuned" else "accuracy", "accuracy"]]
     extra = [name for name, there in (("ablation", len(data.arm("ablation"))), ("inside", data.diagnostics is not None))
@@ -50,24 +56,23 @@ def _network(
     rect = (0, 0.8 / height, 1, 1 - 0.8 / height)
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
     panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, 1, 0.9][: len(rows)])
-    place: dict[str, Any] = {"loc": "upper right"} if log else below(panels["large"])  # a linear axis has no room
-    training_cost(panels["large"], data, arm=arm, panel="3", xlim=xlim, ylim=ylim, log=log,
-                  legend={**place, "ncols": 2})  # fmt: skip
+    place: dict[str, Any] = {"loc": "upper right"} if frame.log else below(panels["large"])  # a linear axis has no room
+    training_cost(panels["large"], data, frame, arm=arm, legend={**place, "ncols": 2})
     decides = "Tuned by the protocol: this panel decides the claims"
     panels["large"].set_title(decides if arm == "tuned" else "Default settings, which decide no claim")
     if "default" in panels:
-        training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=log,
-                      legend=below(panels["default"]))  # fmt: skip
+        legend = below(panels["default"])
+        training_cost(panels["default"], data, frame, arm="default", printed=False, small=True, legend=legend)
         panels["default"].set_title("Default settings")
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy", arm=arm)
     panels["accuracy"].set_title(f"Test accuracy, {arm} (not in the paper)")
     if "ablation" in panels:
-        training_cost(panels["ablation"], _beside_tuned_adam(data), arm="ablation", panel=None, xlim=xlim, ylim=ylim,
-                      small=True, log=log)  # fmt: skip
+        both = _beside_tuned_adam(data)
+        training_cost(panels["ablation"], both, frame, arm="ablation", printed=False, small=True)
         panels["ablation"].set_title("Adam without its first moment")
     if "inside" in panels:
         small_roots(panels["inside"], data, arm)
-    caption(drawn, data, title, arm=arm, panel="3", more="Hollow markers: with dropout")
+    caption(drawn, data, title, arm=arm, panel=frame.panel, more="Hollow markers: with dropout")
     stamp_if_stand_in(data, panels.values())
     return drawn
 

@@ -75,25 +75,30 @@ def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) 
     beta1s, beta2s = sorted(grid["beta1"].unique()), sorted(grid["beta2"].unique())
     every = block.subplots(len(beta1s), len(beta2s), sharex=True, sharey=True, squeeze=False)
     chosen = grid[grid["epochs"] == epochs]
-    finished = chosen["train_cost"].dropna()
-    lowest = finished.min() if len(finished) else BOTTOM
-    top = TOP if lowest < TOP else float(np.ceil(finished.quantile(0.75) / 20 + 0.5) * 20)
     for row, beta1 in zip(every, beta1s, strict=True):
         for axes, beta2 in zip(row, beta2s, strict=True):
-            cell = chosen[(chosen["beta1"] == beta1) & (chosen["beta2"] == beta2)]
-            for form, look in LOOKS.items():
-                _curve(axes, cell[cell["form"] == form], look, top)
+            one_cell(axes, data, chosen, beta1, beta2)
             _others(axes, data, epochs)
-            if data.provenance["provenance"] == "real":
-                _printed(axes, epochs, beta1, beta2)
             axes.set_title(f"β1 = {beta1:g}, β2 = {beta2:g}", fontsize=9)
-            axes.set_xlim(-5, -1)
-            axes.set_ylim(min(BOTTOM, lowest * 0.98), top)
     for axes in every[-1]:
         axes.set_xlabel("log10 α")
     for axes in every[:, 0]:
         axes.set_ylabel("training cost, nats")
     return list(every.flat)
+
+
+def one_cell(axes: Axes, data: FigureData, block: pd.DataFrame, beta1: float, beta2: float) -> None:
+    """The costs of a block, ``cells`` after equally many passes, at these betas; over the printed points."""
+    finished = block["train_cost"].dropna()
+    lowest = finished.min() if len(finished) else BOTTOM
+    top = TOP if lowest < TOP else float(np.ceil(finished.quantile(0.75) / 20 + 0.5) * 20)
+    cell = block[(block["beta1"] == beta1) & (block["beta2"] == beta2)]
+    for form, look in LOOKS.items():
+        _curve(axes, cell[cell["form"] == form], look, top)
+    if data.provenance["provenance"] == "real":
+        _printed(axes, block["epochs"].iloc[0], beta1, beta2)
+    axes.set_xlim(-5, -1)
+    axes.set_ylim(min(BOTTOM, lowest * 0.98), top)
 
 
 def _curve(axes: Axes, runs: pd.DataFrame, look: dict[str, Any], top: float) -> None:
