@@ -50,6 +50,12 @@ class Segment:
         """What the rule remembers of the members' parameters before the first step."""
         return [torch.zeros_like(theta) for _ in self.state_names]
 
+    def judged(self, theta: Tensor, state: Sequence[Tensor]) -> Tensor:
+        """What the members are evaluated by: their parameters, or an average that the rule keeps of them. That starts
+        from zero, as the parameters of all that trains in step do."""
+        name = self.members[0].optimizer.judged
+        return theta if name is None else state[self.state_names.index(name)]
+
     def coefficients(self, steps: range, epoch: int) -> tuple[Tensor, ...]:
         """The rule's coefficients at each of the epoch's ``steps`` (t, from 1): for each a tensor [coefficients, k]."""
         t = torch.arange(steps.start, steps.stop, dtype=torch.float64)
@@ -68,8 +74,14 @@ def segments_of(members: Sequence[Member], dtype: torch.dtype) -> list[Segment]:
 class InStep:
     """What every population can do: hand out what its members have learnt, and go on from there."""
 
+    segments: Sequence[Segment]
     _thetas: Sequence[Tensor]
     _states: Sequence[Sequence[Tensor]]
+
+    def judged_blocks(self) -> list[Tensor]:
+        """What is evaluated, block by block of the parameters, whose blocks follow the segments again and again."""
+        blocks = zip(itertools.cycle(self.segments), self._thetas, self._states, strict=False)
+        return [segment.judged(theta, state) for segment, theta, state in blocks]
 
     def state(self) -> list[Tensor]:
         """The parameters, block by block, and what the rules remember of them."""

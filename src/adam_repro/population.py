@@ -47,6 +47,10 @@ class SoftmaxRegressions:
         ``decay * theta``."""
         raise NotImplementedError
 
+    def judged(self) -> Tensor:
+        """The parameters that are evaluated, [K, classes, width]."""
+        return self.theta
+
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One update of all members on the minibatch x [batch, in], y [batch]; their costs before it, [K]."""
@@ -59,8 +63,9 @@ class SoftmaxRegressions:
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy of each member over all examples, [K] and [K], in float64."""
-        weight = self.weight.flatten(0, 1)
-        bias = self.bias.flatten()[:, None]
+        theta = self.judged()
+        weight = theta[..., : self.in_features].flatten(0, 1)
+        bias = theta[..., self.in_features].flatten()[:, None]
         loss, correct = torch.zeros(2, self.size, dtype=torch.float64)
         for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
             logits = product(weight, part).add_(bias)
@@ -115,6 +120,9 @@ class Population(InStep, SoftmaxRegressions):
         """Evaluate every coefficient of the epoch's ``steps`` (t, counted from 1) at once, in float64."""
         every = ([step[..., None, None] for step in segment.coefficients(steps, epoch)] for segment in self.segments)
         self._coefficients = zip(*every, strict=True)
+
+    def judged(self) -> Tensor:
+        return torch.cat(self.judged_blocks())
 
     def descend(self, gradient: Tensor) -> None:
         gradients = gradient.split(self._sizes)

@@ -238,7 +238,8 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
     """Try an optimizer on throw-away models, so that one that cannot train them is refused before the run begins.
 
     The first answer is whether it is resumable: whether a second one goes on from the first one's state as the first
-    does. The second is whether it can be in step with others: it asks for no closure and draws no random numbers.
+    does. The second is whether it can be in step with others: it asks for no closure, draws no random numbers, and
+    has no other parameters for evaluations.
     """
     if "lr" not in config["optimizer"]:
         raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
@@ -254,7 +255,7 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
             "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
             "parameter groups."
         ) from error
-    in_step = not draws and not solo.needs_closure
+    in_step = not draws and not solo.needs_closure and not solo.averages
     try:
         state = copy.deepcopy(solo.state())
         other, _ = _tried(build_model(config), config, data, state)

@@ -55,7 +55,7 @@ class SparsePopulation(InStep):
     def step(self, x: SparseRows, y: Tensor) -> Tensor:
         """One update of all members on the minibatch x [batch, in], y [batch]; their costs before it, [K]."""
         x = x.dropped(self.input_dropout)
-        costs, error = cost_and_error(self._logits(x), y)
+        costs, error = cost_and_error(_logits(x, self._thetas), y)
         sizes = [len(bias) for bias in self.biases]
         gradients = [x.transposed_times(part) for part in error.split(sizes, dim=1)]
         gradients += error.sum(0).split(sizes)
@@ -65,9 +65,10 @@ class SparsePopulation(InStep):
     @torch.no_grad()
     def evaluate(self, x: SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy of each member over all examples, [K] and [K], in float64."""
+        thetas = self.judged_blocks()
         loss, correct = torch.zeros(2, self.size, dtype=torch.float64)
         for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
-            costs, hits = costs_and_hits(self._logits(part), labels)
+            costs, hits = costs_and_hits(_logits(part, thetas), labels)
             loss += costs
             correct += hits
         return loss / len(y), correct / len(y)
@@ -78,9 +79,11 @@ class SparsePopulation(InStep):
             self.l2.double() / 2 * torch.cat([weight.square().sum(0, dtype=torch.float64) for weight in self.weights])
         )
 
-    def _logits(self, x: SparseRows) -> Tensor:
-        """The logit of class 1 for every example and member, [batch, K]."""
-        return torch.cat([x.times(weight) + bias for weight, bias in zip(self.weights, self.biases, strict=True)], 1)
+
+def _logits(x: SparseRows, thetas: Sequence[Tensor]) -> Tensor:
+    """The logit of class 1 for every example and member, [batch, K]; ``thetas``: all weights, then all biases."""
+    half = len(thetas) // 2
+    return torch.cat([x.times(weight) + bias for weight, bias in zip(thetas[:half], thetas[half:], strict=True)], 1)
 
 
 @compiled

@@ -137,7 +137,8 @@ class Solo:
 
     ``schedule(t, epoch)`` is the factor on the learning rate that each parameter group was built with. The L2 term,
     (lambda / 2) times the sum of squared weights without biases, belongs to the objective: it reaches the optimizer
-    through the gradient.
+    through the gradient. An optimizer that has ``eval`` and ``train``, as those have that average parameters, is put
+    into the one for evaluations and back into the other.
     """
 
     size = 1
@@ -147,6 +148,9 @@ class Solo:
         self.weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         closure = inspect.signature(optimizer.step).parameters.get("closure")
+        self.averages = all(hasattr(optimizer, name) for name in ("eval", "train"))
+        if self.averages:
+            optimizer.train()  # type: ignore[attr-defined]
         self.needs_closure = closure is not None and closure.default is inspect.Parameter.empty
 
     def begin_epoch(self, epoch: int, steps: range) -> None:
@@ -181,12 +185,16 @@ class Solo:
     def evaluate(self, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy over all examples, [1] and [1], in float64."""
         self.model.eval()
+        if self.averages:
+            self.optimizer.eval()  # type: ignore[attr-defined]
         loss, correct = torch.zeros(2, 1, dtype=torch.float64, device=y.device)
         for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
             costs, hits = self.model.judged(part, labels)
             loss += costs.sum(dtype=torch.float64)
             correct += hits.sum(dtype=torch.float64)
         self.model.train()
+        if self.averages:
+            self.optimizer.train()  # type: ignore[attr-defined]
         return loss.cpu() / len(y), correct.cpu() / len(y)
 
     @torch.no_grad()

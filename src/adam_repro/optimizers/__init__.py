@@ -17,6 +17,7 @@ from .adam import Adam, AdamEpsHat
 from .adamax import AdaMax
 from .adamw import AdamW
 from .amsgrad import AMSGrad
+from .averaged_adam import AveragedAdam
 from .rmsprop import RMSProp
 from .rule import RuleOptimizer
 from .sgd import SGD, SGDNesterov
@@ -25,6 +26,7 @@ OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (
     Adam,
     AdamEpsHat,
     AdaMax,
+    AveragedAdam,
     AMSGrad,
     AdamW,
     AdaGrad,
@@ -44,6 +46,7 @@ __all__ = [
     "Adam",
     "AdamEpsHat",
     "AdamW",
+    "AveragedAdam",
     "RMSProp",
     "RuleOptimizer",
     "SGDNesterov",

@@ -37,6 +37,9 @@ class RuleOptimizer(torch.optim.Optimizer):
     without building an optimizer: `hyperparameters`, each name with its default, and `flags`, the
     names of the switches among them, which choose a form of the rule.
 
+    A rule that remembers an average of its parameters, by which a model is to be judged, names that
+    state in `judged`.
+
     The state of a parameter is `t`, the number of its updates (an int), and under each of the
     `state_names` a tensor of the parameter's shape and dtype, which starts from zero.
 
@@ -47,6 +50,7 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     rule: ClassVar[Callable[..., tuple[Tensor, ...]]]
     state_names: ClassVar[tuple[str, ...]]
+    judged: ClassVar[str | None] = None
     hyperparameters: ClassVar[dict[str, float | bool]]
     flags: ClassVar[tuple[str, ...]]
 
