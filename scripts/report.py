@@ -26,7 +26,7 @@ def main() -> None:
             raise UserError(f"{folder} holds no results. Run `make reproduce SCALE={scale}` first.")
         for figure in folders:
             report.build(figure)
-        report.draw_overview(folder)
+        report.build_overview(folder)
         if scale == "reference":
             report.update_readme(PROJECT_ROOT / "README.md", reference)
         report.show_verdicts(folder, reference)

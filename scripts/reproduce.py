@@ -60,7 +60,7 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     reference = PROJECT_ROOT / "results" / "reference"
     report.show_verdicts(results / scale, reference)
     if report.built(results / scale):
-        report.draw_overview(results / scale)
+        report.build_overview(results / scale)
         print(f"Report: {page.write(results / scale, reference)}")
     return status
 

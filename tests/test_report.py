@@ -15,6 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from adam_repro.analysis import page, report
+from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.overview import overview
 from adam_repro.errors import UserError
@@ -43,12 +44,12 @@ def test_building_draws_and_decides(tmp_path):
 
 
 def test_the_overview_has_a_panel_for_each_figure_with_results(tmp_path):
-    assert report.draw_overview(tmp_path) is None
+    assert report.build_overview(tmp_path) is None
     build(tmp_path / "fig1_mnist")
     build(tmp_path / "fig1_imdb_no_dropout", figure="fig1_imdb_no_dropout")
     curves = {("tuned", "Adam"): 1.0, ("tuned", "Adam+dropout"): 1.2}
     build(tmp_path / "fig3_first_epochs", curves, figure="fig3_first_epochs", epochs=4)
-    report.draw_overview(tmp_path)
+    report.build_overview(tmp_path)
     shown = {folder.name: FigureData.load(folder) for folder in report.built(tmp_path)}
     drawn = overview(shown)
     titles = [axes.get_title(loc="center") or axes.get_title(loc="left") for axes in drawn.axes if axes.axison]
@@ -201,8 +202,8 @@ def test_what_is_committed_is_what_the_committed_files_give(tmp_path):
             (folder / name).unlink()
         report.build(folder)
         assert (folder / "verdicts.csv").read_text() == (REFERENCE / folder.name / "verdicts.csv").read_text()
-    shutil.rmtree(reference / report.OVERVIEW)
-    report.draw_overview(reference)
+    shutil.rmtree(reference / OVERVIEW)
+    report.build_overview(reference)
     for drawn in reference.glob("*/figure.svg"):
         assert told(drawn.read_text()) == told((REFERENCE / drawn.parent.name / drawn.name).read_text()), drawn
     readme = tmp_path / "README.md"

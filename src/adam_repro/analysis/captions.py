@@ -33,6 +33,12 @@ CAPTIONS = {
         "learning rate",
         printed=False,
     ),
+    "fig1_mnist_wide": Caption(
+        "Section 7.1 and later: logistic regression on MNIST, tuned in every hyper-parameter",
+        "Final training cost of six optimizers with suggested settings, with learning rate and momentum tuned, and "
+        "with every hyper-parameter tuned; below, the training cost of the last by pass",
+        printed=False,
+    ),
     "fig2_dropout": Caption(
         "Figure 2, (a): fully connected network on MNIST, with dropout",
         f"Training cost by pass under the tuned settings; {BELOW}",

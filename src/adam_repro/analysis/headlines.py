@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from adam_repro.analysis.claims import LEDGER
+from adam_repro.analysis.claims.everywhere import OVERVIEW
 
 HEADLINES = ("L7", "L8a", "L9", "L11a", "L12a", "L16", "L17a", "L18", "L21a", "L22")
 NOT_RUN = "not run"
@@ -34,5 +35,5 @@ def _not_run(id: str) -> dict[str, Any]:
         **dict.fromkeys(("effect", "low", "high"), math.nan),
         "n": 0,
         **dict.fromkeys(("scale", "provenance", "matched"), ""),
-        "note": f"make reproduce SCALE=paper FIGURE={claim.figure}",
+        "note": f"make reproduce SCALE=paper FIGURE={'all' if claim.figure == OVERVIEW else claim.figure}",
     }

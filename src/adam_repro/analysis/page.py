@@ -19,12 +19,13 @@ from PIL import Image
 
 from adam_repro.analysis import trials
 from adam_repro.analysis.captions import CAPTIONS
-from adam_repro.analysis.claims import LEDGER, VERDICTS
+from adam_repro.analysis.claims import LEDGER, VERDICTS, of_figure
 from adam_repro.analysis.claims.comparisons import reduced
+from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
-from adam_repro.analysis.report import OVERVIEW, TEMPLATES, effect, gather_verdicts
+from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
 from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
 from adam_repro.errors import UserError
 
@@ -54,6 +55,7 @@ def write(results: Path, reference: Path) -> Path:
         .render(
             scale=results.name,
             overview=picture(sheet) if sheet.is_file() else None,
+            everywhere=rows_of([claim.id for claim in of_figure(OVERVIEW)], verdicts),
             figures=figures,
             waiting=waiting,
             headlines=rows_of(HEADLINES, verdicts),
@@ -80,7 +82,7 @@ def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
     return {
         "name": folder.name,
         "caption": CAPTIONS[folder.name],
-        "verdicts": rows_of([id for id, claim in LEDGER.items() if claim.figure == folder.name], verdicts),
+        "verdicts": rows_of([claim.id for claim in of_figure(folder.name)], verdicts),
         "choices": trials.choices(pd.read_csv(tuning)) if tuning.is_file() else [],
         "recovered": trials.recovered(pd.read_csv(matching)) if matching.is_file() else [],
     }

@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from adam_repro.analysis import claims, figures
+from adam_repro.analysis.claims.everywhere import OVERVIEW, Everything
 from adam_repro.analysis.curves import FigureData, load_provenance
-from adam_repro.analysis.figures.overview import TITLES, overview
+from adam_repro.analysis.figures.overview import overview
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.errors import UserError
@@ -31,7 +32,6 @@ TEMPLATES = jinja2.Environment(
 )
 COLOURS = {"supported": "green", "contradicted": "red"}
 WIDTH_WHERE_PIPED = 150
-OVERVIEW = "overview"  # the folder, beside those of the figures, of the sheet with all of them
 WORKLOADS = {
     "logistic_mnist": "logistic regression, MNIST",
     "logistic_imdb": "logistic regression, IMDB's 10,000 words",
@@ -53,20 +53,24 @@ def built(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.glob("*/provenance.json"))
 
 
-def draw_overview(results: Path) -> Path | None:
-    """Draw Figures 1 to 4 on one sheet, in a folder of its own; that folder, None where no figure has results."""
-    there = {folder.name: FigureData.load(folder) for folder in built(results) if folder.name in TITLES}
-    if not there:
+def build_overview(results: Path) -> Path | None:
+    """Draw Figures 1 to 4 on one sheet and decide the claims that all figures bear on together, in a folder of its
+    own; that folder, None where no figure has results."""
+    there = {folder.name: load(folder) for folder in built(results)}
+    trained = {name: data for name, data in there.items() if isinstance(data, FigureData)}
+    if not trained:
         return None
     folder = results / OVERVIEW
     folder.mkdir(exist_ok=True)
-    figures.write(lambda: overview(there), folder)
+    figures.write(lambda: overview(trained), folder)
+    _write_csv(folder / "verdicts.csv", claims.examined(claims.of_figure(OVERVIEW), Everything(trained)))
     return folder
 
 
 def gather_verdicts(results: Path) -> pd.DataFrame:
     """The verdicts of all folders below ``results``, C2 before C10 and L after C; written to its verdicts.csv too."""
-    found = [_read(path) for folder in built(results) if (path := folder / "verdicts.csv").is_file()]
+    folders = [*built(results), results / OVERVIEW]
+    found = [_read(path) for folder in folders if (path := folder / "verdicts.csv").is_file()]
     if not found:
         return pd.DataFrame(columns=claims.COLUMNS)
     joined = pd.concat(found, ignore_index=True).sort_values("claim", key=lambda ids: ids.map(_natural), kind="stable")

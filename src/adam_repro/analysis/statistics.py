@@ -81,11 +81,15 @@ def sign_flip_p(d: np.ndarray) -> float:
 def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval of the mean over the last axis of ``values`` [..., n], resampling the n seeds with a stated
     seed; the same resamples for every row."""
-    n = values.shape[-1]
-    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(n, size=(BOOTSTRAP_DRAWS, n))
-    weights = np.stack([(drawn == seed).mean(1) for seed in range(n)])
-    low, high = np.quantile(values @ weights, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    means = values @ resampling(values.shape[-1])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
     return low, high
+
+
+def resampling(n: int) -> np.ndarray:
+    """The weight of each of n seeds in the mean over a resample, [n, draws]; always the same."""
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(n, size=(BOOTSTRAP_DRAWS, n))
+    return np.stack([(drawn == seed).mean(1) for seed in range(n)])
 
 
 def holm_levels(p: Sequence[float], error: float = FAMILY_ERROR) -> list[float]:

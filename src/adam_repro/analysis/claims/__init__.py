@@ -24,7 +24,16 @@ from adam_repro.analysis.measurements import load
 COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "n", "scale", "provenance"]
 COLUMNS += ["matched", "note"]
 VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
-SECTIONS = ("properties", "online_convex", "section6_1", "section6_2", "section6_3", "section6_4")
+SECTIONS = (
+    "properties",
+    "online_convex",
+    "section6_1",
+    "section6_2",
+    "section6_3",
+    "section6_4",
+    "section7",
+    "everywhere",
+)
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,14 @@ def claim(id: str, *, section: str, figure: str, statement: str, margin: float) 
 def decide(folder: Path) -> pd.DataFrame:
     """The verdicts (``COLUMNS``) on the claims that the figure in ``folder`` bears on; empty where there are none."""
     figure = load_provenance(folder)["figure"]
-    claims = [claim for claim in LEDGER.values() if claim.figure == figure]
+    claims = of_figure(figure)
     if not claims:
         return pd.DataFrame(columns=COLUMNS)
     return examined(claims, load(folder))
+
+
+def of_figure(figure: str) -> list[Claim]:
+    return [claim for claim in LEDGER.values() if claim.figure == figure]
 
 
 def examined(claims: Sequence[Claim], data: Any) -> pd.DataFrame:

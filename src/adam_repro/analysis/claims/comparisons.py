@@ -16,6 +16,7 @@ PASSES = {
     "fig1_mnist": 46,
     "fig1_imdb": 176,
     "fig1_imdb_no_dropout": 176,
+    "fig1_mnist_wide": 46,
     "fig2_dropout": 201,
     "fig2_deterministic": 26,
     "fig3_first_epochs": 4,

@@ -88,7 +88,7 @@ def adam_far_below_adagrad(data: FigureData) -> Better | NotRun:
     "L17b",
     section="6.3",
     figure="fig3_full",
-    statement="On CIFAR-10, the final training cost of SGD with Nesterov momentum is more than ten times below AdaGrad's.",
+    statement="On CIFAR-10, SGD with Nesterov momentum ends at a training cost more than ten times below AdaGrad's.",
     margin=9.0,
 )
 def nesterov_far_below_adagrad(data: FigureData) -> Better | NotRun:

@@ -90,5 +90,5 @@ def write(draw: Callable[[], Figure], folder: Path) -> list[Path]:
     return paths
 
 
-for name in ("section6_1", "section6_2", "section6_3", "section6_4", "measured"):
+for name in ("section6_1", "section6_2", "section6_3", "section6_4", "section7", "measured"):
     importlib.import_module(f"{__name__}.{name}")

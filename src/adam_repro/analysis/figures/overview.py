@@ -42,8 +42,9 @@ def overview(figures: Mapping[str, FigureData]) -> Figure:
     drawn = Figure(figsize=(10, height), layout=engine)
     every = list(drawn.subplots(rows, columns, squeeze=False).flat)
     handles: dict[str, Any] = {}
-    for axes, (name, data) in zip(every, shown.items(), strict=False):
+    for place, (axes, (name, data)) in enumerate(zip(every, shown.items(), strict=False)):
         handles |= (_grid if name == "fig4" else _curves)(axes, name, data)
+        axes.set_ylabel("" if place % columns else "training cost, nats", fontsize=8.5)
         axes.set_title(TITLES[name], fontsize=9.5)
         axes.tick_params(labelsize=8)
         stamp_if_stand_in(data, [axes])
@@ -59,9 +60,9 @@ def _curves(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
     """Draw the panel; what its legend would say, curves with dropout left out."""
     training_cost(axes, data, FRAMES[name], arm="tuned", small=True)
     lines, _ = axes.get_legend_handles_labels()
-    axes.get_legend().remove()
+    if legend := axes.get_legend():
+        legend.remove()
     axes.set_xlabel(f"passes, less one; {_seeds(data, 'tuned')}", fontsize=8.5)
-    axes.set_ylabel("training cost, nats" if axes.get_subplotspec().is_first_col() else "", fontsize=8.5)
     named = zip(data.arm("tuned")["curve"].unique(), lines, strict=True)
     return {curve: line for curve, line in named if "+" not in curve}
 
@@ -82,8 +83,8 @@ def _seeds(data: FigureData, arm: str) -> str:
 
 def _words(shown: Mapping[str, FigureData]) -> str:
     text = (
-        "Wide and faint: the paper's printed curves, digitised. Lines: ours, each optimizer tuned by the same protocol, "
-        "mean over n seeds with its 95 % interval; hollow markers: with dropout."
+        "Wide and faint: the paper's printed curves, digitised. Lines: ours, each optimizer tuned by the same "
+        "protocol, mean over n seeds with its 95 % interval; hollow markers: with dropout."
     )
     shorter = {name: reduced(data).removeprefix("reduced: ") for name, data in shown.items()}
     parts = "; ".join(f"{TITLES[name].partition(':')[0]}: {words}" for name, words in shorter.items() if words)

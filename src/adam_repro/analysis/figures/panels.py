@@ -47,6 +47,7 @@ FRAMES = {
     "fig1_mnist": Frame("1L", (-0.7, 45.7), (0.2, 0.7)),
     "fig1_imdb": Frame("1R", (-2, 177), (0.2, 0.5)),
     "fig1_imdb_no_dropout": Frame(None, (-2, 177), (0.05, 0.5)),
+    "fig1_mnist_wide": Frame(None, (-0.7, 45.7), (0.2, 0.5)),
     "fig2_dropout": Frame("2a", (-2, 202), (3e-3, 0.3), log=True),
     "fig2_deterministic": Frame("2b", (-0.5, 25.5), (1e-6, 10), log=True),
     "fig3_first_epochs": Frame("3", (-0.1, 3.1), (0.5, 3.0)),

@@ -1,0 +1,64 @@
+"""Claims that all figures bear on together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adam_repro.analysis.claims import Finding, NotRun, claim
+from adam_repro.analysis.claims.comparisons import finals
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.statistics import paired_differences
+
+OVERVIEW = "overview"  # stands for all figures; the folder beside theirs of what concerns them together
+LITTLE = 1.2
+FEWEST_TASKS = 3
+VARIATIONS = ("fig1_mnist_wide", "fig3_full")  # of tasks that are counted by another figure
+
+
+@dataclass(frozen=True)
+class Everything:
+    """The data of all figures with results, by name."""
+
+    figures: Mapping[str, FigureData]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What they share: a stand-in among them is none of the paper's data."""
+        every = [data.provenance for data in self.figures.values()]
+        kinds = {facts["provenance"] for facts in every}
+        return {
+            "scale": ", ".join(sorted({facts["scale"] for facts in every})),
+            "provenance": "stand-in" if "stand-in" in kinds else "real",
+        }
+
+
+@claim(
+    "L27",
+    section="abstract",
+    figure=OVERVIEW,
+    statement="Adam needs little tuning: in the median task its default settings end at most a fifth above tuned ones.",
+    margin=LITTLE - 1,
+)
+def adam_needs_little_tuning(data: Everything) -> Finding | NotRun:
+    """A task's ratio is the geometric mean over seeds of the final training costs, default over tuned."""
+    ratios = {name: ratio for name, figure in data.figures.items() if (ratio := _ratio(name, figure)) is not None}
+    if len(ratios) < FEWEST_TASKS:
+        return NotRun(f"n too small: {len(ratios)} tasks with a default and a tuned arm, {FEWEST_TASKS} are needed")
+    median, low, high = (float(f(list(ratios.values()))) for f in (np.median, min, max))
+    note = "default over tuned, median and range over tasks: " + ", ".join(
+        f"{name} {ratio:.3g}" for name, ratio in ratios.items()
+    )
+    return Finding(median <= LITTLE, median, low, high, len(ratios), note)
+
+
+def _ratio(name: str, data: FigureData) -> float | None:
+    """Infinite where a default run diverged; None where the figure has no pair of Adam's runs, or counts elsewhere."""
+    d = paired_differences(finals(data, "default", "Adam"), finals(data, "tuned", "Adam"))
+    if name in VARIATIONS or not len(d):
+        return None
+    return math.exp(d.mean()) if np.isfinite(d).all() else math.inf
