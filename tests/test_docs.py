@@ -16,6 +16,7 @@ def copy(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.timeout(300)  # many processes, one after another
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page, copy):
     run_page(page, copy)
@@ -29,6 +30,7 @@ LIES = {
     "<!-- not run: needs a cluster -->\n```sh\nmake nothing\npython scripts/no.py\n```": "there is no make nothing",
     "```\nmake help\n```": "has no language",
     "```console\nmake help\n```": "begins with a command",
+    "```python\nprint(1)\n```\n\n```text\n2\n```": "the page has",
     "```python\nx = 1\n```\ntext\n```python\nassert x == 2, 'no two'\n```": "no two",
     "```python mine.py\ny = 1\n```\n```python\nimport mine\nassert mine.y == 2, 'no two'\n```": "no two",
 }
