@@ -7,6 +7,7 @@ block of ``text`` right behind one of ``python`` is what that prints. Other bloc
 line before a block says what is special about it:
 
 ``<!-- needs: account -->`` each command must fail with the sentence that names `wandb login`;
+``<!-- needs: slurm -->`` likewise with one that names Slurm, where none answers;
 ``<!-- keys: q -->`` each command is run in a terminal of 80 by 24 characters, and gets these keys until it ends;
 ``<!-- not run: a reason -->`` only that its script or make target exists is checked.
 """
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
@@ -139,8 +140,15 @@ def surroundings(folder: Path) -> dict[str, str]:
     )
 
 
-def run_page(page: Path, folder: Path) -> None:
-    """Run the blocks of ``page`` in ``folder``, the current one, from first to last; AssertionError names the line."""
+REFUSALS = {"account": "wandb login", "slurm": "Slurm"}
+"""What a command says that lacks what its page says it needs."""
+
+
+def run_page(page: Path, folder: Path, *, there: Collection[str] = ()) -> None:
+    """Run the blocks of ``page`` in ``folder``, the current one, from first to last; AssertionError names the line.
+
+    ``there``: which of the things that a block may need there are.
+    """
     namespace: dict = {}
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"
@@ -149,14 +157,14 @@ def run_page(page: Path, folder: Path) -> None:
             (folder / block.file).write_text(block.text)
         elif block.language in ("console", "sh"):
             for command, shown in block.commands():
-                _run(command, shown, block, folder, where)
+                _run(command, shown, block, folder, where, there)
         elif block.language == "python" and block.about != "not run":
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
             _compare(block.prints, printed.getvalue(), where)
 
 
-def _run(command: str, shown: str, block: Block, folder: Path, where: str) -> None:
+def _run(command: str, shown: str, block: Block, folder: Path, where: str, there: Collection[str]) -> None:
     if block.about == "not run":
         for missing in _missing(command, folder):
             raise AssertionError(f"{where}: there is no {missing}")
@@ -165,8 +173,9 @@ def _run(command: str, shown: str, block: Block, folder: Path, where: str) -> No
         status, printed = in_terminal(command, block.what, folder)
     else:
         status, printed = _in_bash(command, folder)
-    if block.about == "needs":
-        assert status != 0 and "wandb login" in printed and "Traceback" not in printed, f"{where}: {command}\n{printed}"
+    if block.about == "needs" and block.what not in there:
+        refused = status != 0 and REFUSALS[block.what] in printed and "Traceback" not in printed
+        assert refused, f"{where}: {command}\n{printed}"
         return
     assert status == 0, f"{where}: {command}\nleft with {status}:\n{printed}"
     _compare(shown, printed, f"{where}: {command}")

@@ -1,6 +1,9 @@
 """Every command and every block of Python in docs/ is run, as tests/pages.py says; pages that lie are found out."""
 
+import contextlib
+
 import pytest
+from own_slurm import slurm
 from pages import blocks, run_page, small_copy
 
 from adam_repro.surroundings import PROJECT_ROOT
@@ -16,10 +19,11 @@ def copy(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.timeout(300)  # many processes, one after another
+@pytest.mark.timeout(600)  # many processes, one after another
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page, copy):
-    run_page(page, copy)
+    with slurm() if "<!-- needs: slurm -->" in page.read_text() else contextlib.nullcontext(False) as answers:
+        run_page(page, copy, there=["slurm"] if answers else [])
 
 
 LIES = {
