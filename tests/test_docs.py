@@ -1,6 +1,7 @@
 """Every command and every block of Python in docs/ is run, as tests/pages.py says; pages that lie are found out."""
 
 import contextlib
+import re
 
 import pytest
 from own_slurm import slurm
@@ -24,6 +25,23 @@ def copy(tmp_path, monkeypatch):
 def test_a_page_does_what_it_says(page, copy):
     with slurm() if "<!-- needs: slurm -->" in page.read_text() else contextlib.nullcontext(False) as answers:
         run_page(page, copy, there=["slurm"] if answers else [])
+
+
+LINKED = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "results" / "README.md", *PAGES]
+
+
+def headings(page):
+    """The anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_a_link_leads_somewhere(page):
+    for path, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        there = (page.parent / path) if path else page
+        assert there.exists(), path
+        assert not anchor or anchor in headings(there), f"{path}#{anchor}"
 
 
 LIES = {
