@@ -42,7 +42,7 @@ def test_a_figure_that_was_run_is_found_in_its_place_with_what_it_is_short_of(do
     rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
     assert [row[0].partition(",")[0] for row in rows] == ["| Adam", "| RMSProp", "| AdaGrad"]
     assert rows[0][1].startswith("0.006002 [") and rows[0][2] == "3" and rows[2][1] == "diverged on 1 of 3 seeds"
-    assert "**L12a, " in section and "n = 3." in section
+    assert "\n- L12a, §6.2: " in section and ", n = 3." in section
 
 
 def test_a_page_without_its_mark_is_refused_by_name(docs, reference):

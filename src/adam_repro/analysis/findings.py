@@ -98,6 +98,9 @@ def _matched(folder: Path) -> dict[str, Any]:
     nearest = matching.groupby(["curve", "schedule"])["distance"].min()
     distances = {trials.label(str(name)): rows.droplevel(0) for name, rows in nearest.groupby("curve")}
     found = trials.recovered(matching)
+    tuning = folder / "tuning.csv"
+    choices = trials.choices(pd.read_csv(tuning)) if tuning.is_file() else []
+    chosen = {choice.curve: trials.in_words(choice.settings) for choice in choices}
     l2, plotted = found[0].shared.settings["l2"], found[0].shared.plotted
     return {
         "name": folder.name,
@@ -107,6 +110,7 @@ def _matched(folder: Path) -> dict[str, Any]:
                 "found": curve,
                 "distances": [f"{distances[curve.curve].get(schedule, np.nan):.4f}" for schedule in SCHEDULES],
                 "decided": _decided(curve),
+                "chosen": chosen.get(curve.curve, ""),
             }
             for curve in found
         ],
@@ -124,7 +128,6 @@ def _decided(curve: trials.Recovered) -> str:
     """How sharply the printed curve decides each choice, the choices of a kind together."""
     kinds: dict[str, list[str]] = {"sharply": [], "weakly": [], "open": []}
     for name, factor in curve.factors.items():
-        words = f"{FACTORS[name]} ({factor.ratio:.2f} times as far with {trials.value_in_words(name, factor.rival)})"
-        kinds[factor.decided].append(words)
-    heads = {"sharply": "it decides sharply on", "weakly": "weakly on", "open": "and leaves open"}
-    return "; ".join(f"{heads[kind]} {', '.join(words)}" for kind, words in kinds.items() if words)
+        rival = trials.value_in_words(name, factor.rival)
+        kinds[factor.decided].append(f"{FACTORS.get(name, name)} ({factor.ratio:.2f} times as far with {rival})")
+    return "; ".join(f"*{kind}* {', '.join(choices)}" for kind, choices in kinds.items() if choices)
