@@ -2,9 +2,10 @@
 
 A block of ``console`` or ``sh`` is run by bash, one of ``python`` in the page's one namespace. In ``console`` a line
 ``$ command`` is followed by what it prints, ``...`` standing for anything; without such lines nothing is compared. A
-block with a file's name behind its language (``python my_optimizer.py``, ``yaml configs/x.yaml``) makes that file. A
-block of ``text`` right behind one of ``python`` is what that prints. Other blocks are for reading. A comment on the
-line before a block says what is special about it:
+block with a file's name behind its language (``python my_optimizer.py``, ``yaml configs/x.yaml``) makes that file; the
+text above it names the file, because what stands behind a language is not shown. A block of ``text`` right behind one
+of ``python`` is what that prints. Other blocks are for reading. A comment on the line before a block says what is
+special about it:
 
 ``<!-- needs: account -->`` each command must fail with the sentence that names `wandb login`;
 ``<!-- needs: slurm -->`` likewise with one that names Slurm, where none answers;
@@ -76,6 +77,7 @@ def blocks(page: Path) -> list[Block]:
     for match in BLOCK.finditer(text):
         line = text[: match.start(5)].count("\n") + 1
         behind = PRINTED.match(text, match.end())
+        assert f"`{match[4]}`" in text[: match.start()] or not match[4], f"line {line}: nothing names {match[4]}"
         found.append(Block(*match.group(3, 4, 5), line, match[1], match[2] or "", behind[1] if behind else ""))
     fences = len(re.findall(r"^```", text, re.M))
     assert 2 * len(found) == fences, f"{page}: a fenced block has no language, or no end"

@@ -54,7 +54,8 @@ LIES = {
     "```console\nmake help\n```": "begins with a command",
     "```python\nprint(1)\n```\n\n```text\n2\n```": "the page has",
     "```python\nx = 1\n```\ntext\n```python\nassert x == 2, 'no two'\n```": "no two",
-    "```python mine.py\ny = 1\n```\n```python\nimport mine\nassert mine.y == 2, 'no two'\n```": "no two",
+    "```python mine.py\ny = 1\n```": "nothing names mine.py",
+    "`mine.py`\n```python mine.py\ny = 1\n```\n```python\nimport mine\nassert mine.y == 2, 'no two'\n```": "no two",
 }
 
 
@@ -73,7 +74,8 @@ def test_files_keys_and_what_is_shown_are_understood(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "```yaml a/b.yaml\nx: 1\n```\n```console\n$ cat a/b.yaml\nx: ...\n$ echo \\\n    whole\nwhole\n```\n"
+        "`a/b.yaml`\n\n```yaml a/b.yaml\nx: 1\n```\n"
+        "```console\n$ cat a/b.yaml\nx: ...\n$ echo \\\n    whole\nwhole\n```\n"
         "<!-- keys: q -->\n```sh\n"
         "python -c \"import tty; tty.setraw(0); print(1); assert open(0, 'rb', 0).read(1) == b'q'\"\n```\n"
         "```text\nfor reading\n```\n"
