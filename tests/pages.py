@@ -42,7 +42,7 @@ COPIED += ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "result
 BLOCK = re.compile(r"^(?:<!-- (needs|keys|not run): ([^\n]+) -->\n)?```(\w+)[ ]?(\S*)\n(.*?)^```$", re.M | re.S)
 PRINTED = re.compile(r"\n\n```text\n(.*?)^```$", re.M | re.S)
 NO_ROUTE = "http://127.0.0.1:9"  # nobody listens there
-SECONDS = 100
+SECONDS = 200
 EXAMPLES = 200  # to train on
 
 
