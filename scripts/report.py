@@ -1,14 +1,14 @@
 """Rebuild figures, verdicts and report.html from the files that `make reproduce` wrote: `make report SCALE=quick`.
 
-`make report SCALE=reference` rebuilds them from the committed files, and the tables of the README. It is the only
-scale whose figures, verdicts, page and tables are tracked.
+`make report SCALE=reference` rebuilds them from the committed files, and the tables of the README and of docs/. It is
+the only scale whose figures, verdicts, page and tables are tracked.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from adam_repro.analysis import page, report
+from adam_repro.analysis import findings, page, report
 from adam_repro.app import shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
@@ -29,6 +29,7 @@ def main() -> None:
         report.build_overview(folder)
         if scale == "reference":
             report.update_readme(PROJECT_ROOT / "README.md", reference)
+            findings.write(PROJECT_ROOT / "docs", reference)
         report.show_verdicts(folder, reference)
         print(f"Report: {page.write(folder, reference)}")
 

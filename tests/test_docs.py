@@ -1,6 +1,10 @@
 """Every command and every block of Python in docs/ is run, as tests/pages.py says; pages that lie are found out."""
 
+import contextlib
+import re
+
 import pytest
+from own_slurm import slurm
 from pages import blocks, run_page, small_copy
 
 from adam_repro.surroundings import PROJECT_ROOT
@@ -16,9 +20,28 @@ def copy(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.timeout(600)  # many processes, one after another
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page, copy):
-    run_page(page, copy)
+    with slurm() if "<!-- needs: slurm -->" in page.read_text() else contextlib.nullcontext(False) as answers:
+        run_page(page, copy, there=["slurm"] if answers else [])
+
+
+LINKED = [PROJECT_ROOT / "README.md", PROJECT_ROOT / "results" / "README.md", *PAGES]
+
+
+def headings(page):
+    """The anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_a_link_leads_somewhere(page):
+    for path, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        there = (page.parent / path) if path else page
+        assert there.exists(), path
+        assert not anchor or anchor in headings(there), f"{path}#{anchor}"
 
 
 LIES = {
@@ -29,8 +52,10 @@ LIES = {
     "<!-- not run: needs a cluster -->\n```sh\nmake nothing\npython scripts/no.py\n```": "there is no make nothing",
     "```\nmake help\n```": "has no language",
     "```console\nmake help\n```": "begins with a command",
+    "```python\nprint(1)\n```\n\n```text\n2\n```": "the page has",
     "```python\nx = 1\n```\ntext\n```python\nassert x == 2, 'no two'\n```": "no two",
-    "```python mine.py\ny = 1\n```\n```python\nimport mine\nassert mine.y == 2, 'no two'\n```": "no two",
+    "```python mine.py\ny = 1\n```": "nothing names mine.py",
+    "`mine.py`\n```python mine.py\ny = 1\n```\n```python\nimport mine\nassert mine.y == 2, 'no two'\n```": "no two",
 }
 
 
@@ -49,7 +74,8 @@ def test_files_keys_and_what_is_shown_are_understood(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "```yaml a/b.yaml\nx: 1\n```\n```console\n$ cat a/b.yaml\nx: ...\n$ echo \\\n    whole\nwhole\n```\n"
+        "`a/b.yaml`\n\n```yaml a/b.yaml\nx: 1\n```\n"
+        "```console\n$ cat a/b.yaml\nx: ...\n$ echo \\\n    whole\nwhole\n```\n"
         "<!-- keys: q -->\n```sh\n"
         "python -c \"import tty; tty.setraw(0); print(1); assert open(0, 'rb', 0).read(1) == b'q'\"\n```\n"
         "```text\nfor reading\n```\n"

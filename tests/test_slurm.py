@@ -1,12 +1,7 @@
-"""Sweeps on a real Slurm, which one machine is enough for; skipped where none answers and none can be started.
-
-A cluster's own Slurm is used where there is one. Else ``up.sh`` in the folder that ADAM_REPRO_SLURM names, by default
-``shared/slurm`` beside the checkout, starts one for these tests, and ``down.sh`` ends it.
-"""
+"""Sweeps on a real Slurm, which one machine is enough for; skipped where none answers and none can be started."""
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +12,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from own_slurm import OWN_SLURM, answered
+from own_slurm import slurm as slurm_that_answers
 
 from adam_repro import records, slurm
 from adam_repro.checkpoints import Keeper
@@ -27,7 +24,6 @@ from adam_repro.slurm_job import claim_gpu
 from adam_repro.surroundings import PROJECT_ROOT
 
 ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
-OWN_SLURM = Path(os.environ.get("ADAM_REPRO_SLURM", PROJECT_ROOT.parent / "shared" / "slurm"))
 ENVIRONMENT = os.environ | {"TORCHDYNAMO_DISABLE": "1"}  # here and, since Slurm hands it on, in the jobs
 ASKED = Array(partition=None, cpus=2, gpus=0, time=60, array=4, chunks=None, requeues=3, sbatch={})
 
@@ -38,14 +34,6 @@ RUNS = 60
 ON_SLURM = ["hydra.launcher." + setting for setting in ("cluster=slurm", "cpus=1", "array=2", "chunks=3", "time=5")]
 
 
-def answered(*command):
-    """What one of Slurm's commands prints; None where there is no Slurm."""
-    if shutil.which(command[0]) is None:
-        return None
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    return outcome.stdout if outcome.returncode == 0 else None
-
-
 def send(name, signal="USR2"):
     """Send a job a signal; USR2 is what Slurm itself sends before the time limit."""
     with contextlib.suppress(subprocess.TimeoutExpired):  # scancel may be told "try again" by what it has just caused
@@ -54,16 +42,10 @@ def send(name, signal="USR2"):
 
 @pytest.fixture
 def cluster():
-    if answered("sinfo", "--noheader"):
+    with slurm_that_answers() as answers:
+        if not answers:
+            pytest.skip(f"no Slurm answers (sinfo), and root could start none by {OWN_SLURM / 'up.sh'}")
         yield
-    elif os.geteuid() == 0 and (OWN_SLURM / "up.sh").is_file():
-        threads = {"OMP_NUM_THREADS", "OMP_THREAD_LIMIT"}  # nproc would count no more cores than these
-        environment = {name: value for name, value in os.environ.items() if name not in threads}
-        subprocess.run(["bash", OWN_SLURM / "up.sh", "acct"], check=True, capture_output=True, env=environment)
-        yield
-        subprocess.run(["bash", OWN_SLURM / "down.sh"], capture_output=True)
-    else:
-        pytest.skip(f"no Slurm answers (sinfo), and root could start none by {OWN_SLURM / 'up.sh'}")
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""Pages of docs/ that tell results: what stands below their mark is written from the committed files alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adam_repro.analysis import trials
+from adam_repro.analysis.captions import CAPTIONS
+from adam_repro.analysis.claims import LEDGER
+from adam_repro.analysis.claims.comparisons import reduced
+from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures.panels import SCHEDULES
+from adam_repro.analysis.headlines import rows_of
+from adam_repro.analysis.measurements import load
+from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
+from adam_repro.analysis.statistics import t_interval
+from adam_repro.errors import UserError
+
+MARK = "<!-- below: make report SCALE=reference -->\n"
+LEVEL = 0.95
+FACTORS = {"lr": "learning rate", "momentum": "momentum", "schedule": "schedule", "l2": "L2", "plotted": "plotted cost"}
+
+
+def write(docs: Path, reference: Path) -> None:
+    """Write findings.md and silent.md below their marks; UserError where a page has no mark, or several."""
+    verdicts = gather_verdicts(reference)
+    found = [_found(folder, verdicts) for folder in _folders(reference, "provenance.json")]
+    matched = [_matched(folder) for folder in _folders(reference, "matching.csv")]
+    _below_mark(docs / "findings.md", "findings.md.j2", figures=found, effect=effect)
+    told = {"figures": matched, "nearest": _nearest(matched), "in_words": trials.in_words}
+    _below_mark(docs / "silent.md", "recovered.md.j2", **told)
+
+
+def _folders(reference: Path, file: str) -> list[Path]:
+    """Those that have the file, in the paper's order."""
+    return [reference / name for name in CAPTIONS if (reference / name / file).is_file()]
+
+
+def _below_mark(page: Path, template: str, **values: Any) -> None:
+    above, mark, below = page.read_text().partition(MARK)
+    if not mark or MARK in below:
+        raise UserError(f"{page} must have the line {MARK.strip()} once: what the committed files tell goes below it.")
+    page.write_text(above + mark + TEMPLATES.get_template(template).render(**values))
+
+
+def _found(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
+    """What the page says of a figure that has results."""
+    data = load(folder)
+    ids = [id for id, claim in LEDGER.items() if claim.figure == folder.name and id in set(verdicts["claim"])]
+    return {
+        "name": folder.name,
+        "title": CAPTIONS[folder.name].title,
+        "facts": data.provenance,
+        "verdicts": rows_of(ids, verdicts),
+        "short": reduced(data) if isinstance(data, FigureData) else "",
+        "ends": _ends(data) if isinstance(data, FigureData) else [],
+        "matched": (folder / "matching.csv").is_file(),
+    }
+
+
+def _ends(data: FigureData) -> list[dict[str, Any]]:
+    """The tuned curves, best first: settings, final training cost with its interval over seeds, test accuracy."""
+    tuned = data.arm("tuned")
+    last = tuned[tuned["epochs"] == tuned["epochs"].max()]
+    rows = [_end(str(curve), runs) for curve, runs in last.groupby("curve", sort=False)]
+    return sorted(rows, key=lambda row: (np.isnan(row["mean"]), row["mean"]))
+
+
+def _end(curve: str, runs: pd.DataFrame) -> dict[str, Any]:
+    first, costs, accuracy = runs.iloc[0], runs["train_cost"].to_numpy(float), runs["test_accuracy"].mean()
+    momentum = {name: value for name, value in json.loads(first["hyper"]).items() if name == "momentum" and value}
+    lost = int(np.isnan(costs).sum())
+    return {
+        "curve": curve,
+        "settings": trials.in_words({"lr": first["lr"], "schedule": first["schedule"], **momentum}),
+        "mean": costs.mean(),
+        "cost": f"diverged on {lost} of {len(costs)} seeds" if lost else _with_interval(costs),
+        "n": len(costs),
+        "accuracy": "" if np.isnan(accuracy) else f"{accuracy:.4f}",
+    }
+
+
+def _with_interval(costs: np.ndarray) -> str:
+    if len(costs) == 1:
+        return f"{costs[0]:.4g}"
+    low, high = t_interval(costs, LEVEL)
+    return f"{costs.mean():.4g} [{low:.4g}, {high:.4g}]"
+
+
+def _matched(folder: Path) -> dict[str, Any]:
+    """What the printed curves of a figure tell of their settings."""
+    matching = pd.read_csv(folder / "matching.csv")
+    nearest = matching.groupby(["curve", "schedule"])["distance"].min()
+    distances = {trials.label(str(name)): rows.droplevel(0) for name, rows in nearest.groupby("curve")}
+    found = trials.recovered(matching)
+    tuning = folder / "tuning.csv"
+    choices = trials.choices(pd.read_csv(tuning)) if tuning.is_file() else []
+    chosen = {choice.curve: trials.in_words(choice.settings) for choice in choices}
+    l2, plotted = found[0].shared.settings["l2"], found[0].shared.plotted
+    return {
+        "name": folder.name,
+        "title": CAPTIONS[folder.name].title,
+        "curves": [
+            {
+                "found": curve,
+                "distances": [f"{distances[curve.curve].get(schedule, np.nan):.4f}" for schedule in SCHEDULES],
+                "decided": _decided(curve),
+                "chosen": chosen.get(curve.curve, ""),
+            }
+            for curve in found
+        ],
+        "shared": f"L2 {l2:g}, {plotted}, distances {', '.join(f'{c.shared.distance:.4f}' for c in found)}",
+    }
+
+
+def _nearest(figures: list[dict[str, Any]]) -> dict[str, int]:
+    """How many printed curves are nearest under each schedule."""
+    schedules = [curve["found"].nearest.settings["schedule"] for figure in figures for curve in figure["curves"]]
+    return {schedule: schedules.count(schedule) for schedule in SCHEDULES}
+
+
+def _decided(curve: trials.Recovered) -> str:
+    """How sharply the printed curve decides each choice, the choices of a kind together."""
+    kinds: dict[str, list[str]] = {"sharply": [], "weakly": [], "open": []}
+    for name, factor in curve.factors.items():
+        rival = trials.value_in_words(name, factor.rival)
+        kinds[factor.decided].append(f"{FACTORS.get(name, name)} ({factor.ratio:.2f} times as far with {rival})")
+    return "; ".join(f"*{kind}* {', '.join(choices)}" for kind, choices in kinds.items() if choices)
