@@ -11,8 +11,9 @@ import pandas as pd
 
 from adam_repro.analysis import trials
 from adam_repro.analysis.captions import CAPTIONS
-from adam_repro.analysis.claims import LEDGER
+from adam_repro.analysis.claims import of_figure
 from adam_repro.analysis.claims.comparisons import reduced
+from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.panels import SCHEDULES
 from adam_repro.analysis.headlines import rows_of
@@ -31,7 +32,8 @@ def write(docs: Path, reference: Path) -> None:
     verdicts = gather_verdicts(reference)
     found = [_found(folder, verdicts) for folder in _folders(reference, "provenance.json")]
     matched = [_matched(folder) for folder in _folders(reference, "matching.csv")]
-    _below_mark(docs / "findings.md", "findings.md.j2", figures=found, effect=effect)
+    everywhere = _verdicts(OVERVIEW, verdicts)
+    _below_mark(docs / "findings.md", "findings.md.j2", figures=found, everywhere=everywhere, effect=effect)
     told = {"figures": matched, "nearest": _nearest(matched), "in_words": trials.in_words}
     _below_mark(docs / "silent.md", "recovered.md.j2", **told)
 
@@ -48,15 +50,19 @@ def _below_mark(page: Path, template: str, **values: Any) -> None:
     page.write_text(above + mark + TEMPLATES.get_template(template).render(**values))
 
 
+def _verdicts(figure: str, verdicts: pd.DataFrame) -> list[dict[str, Any]]:
+    decided = set(verdicts["claim"])
+    return rows_of([claim.id for claim in of_figure(figure) if claim.id in decided], verdicts)
+
+
 def _found(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
     """What the page says of a figure that has results."""
     data = load(folder)
-    ids = [id for id, claim in LEDGER.items() if claim.figure == folder.name and id in set(verdicts["claim"])]
     return {
         "name": folder.name,
         "title": CAPTIONS[folder.name].title,
         "facts": data.provenance,
-        "verdicts": rows_of(ids, verdicts),
+        "verdicts": _verdicts(folder.name, verdicts),
         "short": reduced(data) if isinstance(data, FigureData) else "",
         "ends": _ends(data) if isinstance(data, FigureData) else [],
         "matched": (folder / "matching.csv").is_file(),
