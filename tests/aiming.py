@@ -81,7 +81,9 @@ def writes_of(event: str, place: str) -> list[Write]:
     if kind is None:
         return []
     name = SHORT.get(kind, parts[-1])
-    if kind == "a record" and len(parts) == 4:
+    if kind == "a record" and len(parts) < 5:
+        if len(parts) < 4:
+            return []  # the folder of all records
         name = "its folder"
     if kind == "a W&B run" and RUN.fullmatch(name):
         name = "its folder"

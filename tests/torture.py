@@ -8,6 +8,7 @@ environment names an aim, or a file for a trace, has its writes watched from the
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import json
@@ -15,6 +16,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +46,7 @@ SWEEPS = {  # populations of softmax regressions; and runs of their own, of opti
     "figure": ["logistic_regression", "figure=fig1_mnist", "arm=default", "scale=smoke", "scale.max_epochs=null"],
 }
 COMMON = ["-m", "dataset._target_=torture.load", "evaluate_at=[]", "workers=2", "checkpoint_every=0"]
-EPOCHS = {"populations": 60, "runs": 20, "figure": 20}
+EPOCHS = {"populations": 40, "runs": 20, "figure": 20}
 LONGEST_SECONDS = 300
 PAGE = 4096
 DISK_BYTES, DISK_INODES = 48 * 2**20, 600
@@ -125,7 +127,13 @@ class Sweep:
     tracking: str = "disabled"
 
     def __post_init__(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is done yet; a folder that is a disk of its own stays one."""
+        for path in (self.results, self.data):
+            shutil.rmtree(path, ignore_errors=True)
+        self.data.mkdir(parents=True)
         (self.data / "digits.npz").write_bytes(self.digits.read_bytes())
 
     @property
@@ -332,21 +340,25 @@ def killed(table: Table, sweep: Sweep, chance: random.Random, *, at_most: int, w
     return kills
 
 
-def shot(table: Table, sweep: Sweep, aims: Sequence[Aim], *, whole: Sweep) -> int:
-    """Kill the command at one aim after the other, and let it complete; how many of them it came by."""
-    output, hits = sweep.folder / "output", 0
+def shot(table: Table, sweep: Sweep, aims: Sequence[Aim], *, whole: Sweep) -> None:
+    """Kill the command at one aim after the other, and let it complete.
+
+    One that completes before it comes by an aim begins anew, and is killed where it first comes by.
+    """
+    output = sweep.folder / "output"
     for aim in aims:
-        process = sweep.start(output, aim=aim)
-        status, said = ended(process, output)
-        if status == -signal.SIGKILL:
-            hits += 1
-            table.faults[f"kill -9 while {aim.write.kind} was written or removed"] += 1
-            table.cut[str(aim.write)] += 1
-            look_after(table, sweep, process, whole)
-        else:
-            table.expect(status == 0, f"{sweep.name}, {aim} is missed, and it ends with {status}: {said[-2000:]}")
-    complete(table, sweep, sweep.start(output), f"{sweep.name}, killed {hits} times by aim", whole=whole)
-    return hits
+        for each in (aim, dataclasses.replace(aim, nth=1)):
+            process = sweep.start(output, aim=each)
+            status, said = ended(process, output)
+            if status == -signal.SIGKILL:
+                table.faults[f"kill -9 while {aim.write.kind} was written or removed"] += 1
+                table.cut[str(aim.write)] += 1
+                look_after(table, sweep, process, whole)
+                break
+            table.expect(status == 0, f"{sweep.name} misses {each} and ends with {status}: {said[-2000:]}")
+            table.compare(sweep, whole, f"{sweep.name} misses {each}")
+            sweep.clear()
+    complete(table, sweep, sweep.start(output), f"{sweep.name}, killed by aim", whole=whole)
 
 
 def shot_as_it_mirrors(table: Table, sweep: Sweep, times: int, *, whole: Sweep) -> None:
@@ -388,14 +400,15 @@ def every_aim(trace: Path) -> list[Aim]:
     return [Aim(write, nth, 10) for write, times in times_of(trace).items() for nth in range(1, times + 1)]
 
 
-def aims_of(trace: Path, chance: random.Random) -> list[Aim]:
-    """An aim for each write that ``trace`` has, at a time that chance decides.
+def aims_of(trace: Path, chance: random.Random, *, without: Sequence[str] = ()) -> list[Aim]:
+    """An aim for each write that ``trace`` has, ``without`` those kinds, at a time that chance decides.
 
     It is none of the last, which a command that goes on in the middle need not come by.
     """
     return [
-        Aim(write, chance.randint(1, max(1, min(8, times // 3))), chance.randint(1, MOST_BYTES))
+        Aim(write, chance.randint(1, max(1, min(8, times // 4))), chance.randint(1, MOST_BYTES))
         for write, times in times_of(trace).items()
+        if write.kind not in without
     ]
 
 
