@@ -245,15 +245,15 @@ class Table:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "faults": dict(self.faults),
+            "faults": dict(sorted(self.faults.items())),
             "outcomes": dict(sorted(self.outcomes.items())),
             "sweeps completed": self.sweeps,
             "runs lost": self.runs_lost,
             "records that differ": self.records_that_differ,
             "groups trained twice by commands at once": self.groups_trained_twice,
             "other faults found": self.faulty,
-            "writes that kills were aimed at": dict(self.cut),
-            "names in errors of full disks": dict(self.named),
+            "writes that kills were aimed at": dict(sorted(self.cut.items())),
+            "names in errors of full disks": dict(sorted(self.named.items())),
         }
 
     @property

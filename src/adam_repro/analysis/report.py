@@ -116,8 +116,16 @@ def update_readme(readme: Path, reference: Path) -> None:
         readme.write_text(_between_markers(readme, "speed", table))
     tortured = reference / "reliability" / "torture.json"
     if tortured.is_file():
-        table = _rendered("readme_reliability.md.j2", table=json.loads(tortured.read_text()))
+        kept = measured.with_name("checkpoints.json")
+        costs = json.loads(kept.read_text())["checkpoints"] if kept.is_file() else []
+        table = _rendered("readme_reliability.md.j2", table=json.loads(tortured.read_text()), **checkpointing(costs))
         readme.write_text(_between_markers(readme, "reliability", table))
+
+
+def checkpointing(costs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the README says of the rows of a checkpoints.json."""
+    rows = [{**row, "title": WORKLOADS[row["workload"]]} for row in costs]
+    return {"checkpoints": rows, "shares": _span((100 * row["share"] for row in costs), "{:.1f} %"), "digits": _digits}
 
 
 def speed(bench: dict[str, Any]) -> dict[str, Any]:
