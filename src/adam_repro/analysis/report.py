@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adam_repro import records
 from adam_repro.analysis import claims, figures
 from adam_repro.analysis.curves import load_provenance
 from adam_repro.analysis.measurements import load
@@ -186,4 +187,4 @@ def _natural(id: str) -> str:
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    path.write_text(frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    records.write_atomically(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
