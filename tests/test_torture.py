@@ -98,7 +98,7 @@ def test_a_full_disk_costs_an_error_by_name(tmp_path, digits):
     except PermissionError as error:
         pytest.skip(str(error))
     assert table.is_clean, table
-    assert table.outcomes["full disk: an error that names config.yaml"], table
+    assert table.named["config.yaml"], table
 
 
 @pytest.mark.torture
