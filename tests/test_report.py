@@ -163,8 +163,8 @@ def test_the_readme_says_what_crash_tests_have_found_and_what_checkpoints_cost(t
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "checkpoints.json").write_text(json.dumps({"checkpoints": rows}))
     report.update_readme(readme, tmp_path)
-    assert "Checkpoints take 0.1 % to 0.4 % of the time of a run" in readme.read_text()
-    assert "0.0444 s for the 8 MB of logistic regression, MNIST (105 runs as one).\n<!-- /rel" in readme.read_text()
+    assert "Checkpoints take 0.10 % to 0.42 % of the time of a run" in readme.read_text()
+    assert "0.04 s for the 8 MB of logistic regression, MNIST (105 runs as one).\n<!-- /rel" in readme.read_text()
 
 
 def test_a_benchmark_of_one_workload_and_one_variant_has_its_row():

@@ -126,7 +126,7 @@ def update_readme(readme: Path, reference: Path) -> None:
 def checkpointing(costs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the README says of the rows of a checkpoints.json."""
     rows = [{**row, "title": WORKLOADS[row["workload"]]} for row in costs]
-    return {"checkpoints": rows, "shares": _span((100 * row["share"] for row in costs), "{:.1f} %"), "digits": _digits}
+    return {"checkpoints": rows, "shares": _span((100 * row["share"] for row in costs), "{:.2f} %")}
 
 
 def speed(bench: dict[str, Any]) -> dict[str, Any]:
