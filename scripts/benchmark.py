@@ -3,7 +3,8 @@
 Five workloads (see workloads.py), each in a few variants. A variant has a process of its own, so that it has its own
 settings and its own peak of memory; all of them are held to one core and one thread, and take turns, so that a machine
 whose speed drifts drifts for all. Writes results/paper/bench/bench.json. With --grid, also the wall time of 240 runs
-(3 optimizers, 8 learning rates, 10 seeds) of the logistic regression at the paper's length on all cores.
+(3 optimizers, 8 learning rates, 10 seeds) of the logistic regression at the paper's length on all cores. With
+--checkpoints, only what checkpoints cost (see checkpointing.py), into checkpoints.json beside it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import checkpointing
 import torch
 import workloads
 from workloads import FOREIGN, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
@@ -46,6 +48,13 @@ Key = tuple[str, int]
 def main() -> None:
     given = arguments()
     with shown_kindly(), tempfile.TemporaryDirectory() as folder:
+        if given.checkpoints:
+            settle_process()
+            torch.set_num_threads(1)
+            costs = checkpointing.measure(given.workload, Path(folder), given.rounds)
+            checkpointing.show(costs)
+            write(given.output.with_name("checkpoints.json"), {"checkpoints": costs})
+            return
         grid = time_grid() if given.grid else None
         rows: list[dict] = []
         facts: dict[str, dict] = {}
@@ -65,18 +74,25 @@ def main() -> None:
             "gemm_peak_gflops": {name: peak / 1e9 for name, peak in peaks.items()},
             "data": facts,
             "grid": grid,
-            **surroundings(),
-            "command": " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
-            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        records.write_atomically(given.output, json.dumps(result, indent=2) + "\n")
-        print(f"Written: {given.output}")
+        write(given.output, result)
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write what was measured, with where, when and by what command."""
+    result |= surroundings() | {
+        "command": " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    records.write_atomically(path, json.dumps(result, indent=2) + "\n")
+    print(f"Written: {path}")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workload", default=",".join(WORKLOADS), help="some of them, with commas (default: all)")
     parser.add_argument("--grid", action="store_true", help="time the 240 runs too")
+    parser.add_argument("--checkpoints", action="store_true", help="measure what checkpoints cost, and nothing else")
     parser.add_argument("--rounds", type=int, help="turns that each variant takes (default: by workload)")
     parser.add_argument("--seconds", type=float, help="length of a turn (default: by workload)")
     parser.add_argument("--output", type=Path, default=PROJECT_ROOT / "results" / "paper" / "bench" / "bench.json")

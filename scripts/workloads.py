@@ -145,13 +145,17 @@ def build(workload: Workload, variant: str, k: int, folder: Path) -> Turn:
 
 
 def timed(steps: Steps) -> Turn:
-    def turn(n: int) -> dict[str, float]:
-        began = time.perf_counter()
+    def make(n: int) -> None:
         for _ in range(n):
             next(steps)
-        return {"seconds": (time.perf_counter() - began) / n}
 
-    return turn
+    return lambda n: {"seconds": seconds_of(lambda: make(n)) / n}
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def solo(workload: Workload) -> Learner:

@@ -53,6 +53,18 @@ def test_every_variant_of_a_workload_makes_steps(name, workloads, few, tmp_path)
         assert ("evaluation" in answer) == (variant == "run")
 
 
+def test_a_checkpoints_share_is_what_one_takes_of_the_time_between_two(workloads, few, tmp_path):
+    checkpointing = importlib.import_module("checkpointing")
+    rows = {row["workload"]: row for row in checkpointing.measure(["mlp", "logistic_mnist"], tmp_path, turns=1)}
+    assert {name: row["k"] for name, row in rows.items()} == {"mlp": 1, "logistic_mnist": 105}
+    parameters = sum(parameter.numel() for parameter in workloads.WORKLOADS["mlp"].model().parameters())
+    assert rows["mlp"]["megabytes"] == pytest.approx(3 * 4 * parameters / 1e6, rel=0.01), "theta, m and v"
+    for row in rows.values():
+        passes = -(-row["checkpoint_every"] // row["pass_seconds"])
+        assert row["share"] == pytest.approx(row["seconds"] / (passes * row["pass_seconds"]))
+        assert row["checkpoint_every"] == 30 and 0 < row["share"] < 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_most_people_write_has_the_parameters_of_ours(name, workloads):
     workload = workloads.WORKLOADS[name]

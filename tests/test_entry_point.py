@@ -118,6 +118,16 @@ def test_a_member_that_fails_is_named_at_the_end_and_costs_the_others_nothing(tm
     assert "lr0.1" in done.name
 
 
+def test_a_dry_run_names_the_member_that_would_fail_as_training_does(tmp_path):
+    (tmp_path / "own.py").write_text(OWN_OPTIMIZER.replace("LIMIT", "3"))
+    own = ["optimizer=external", "optimizer._target_=own.Own", "optimizer.lr=0.9", "--dry-run"]
+    outcome = call(*STAND_IN, f"results={tmp_path / 'results'}", *own, cwd=tmp_path)
+    assert outcome.returncode == 1
+    assert re.search(r"failed: digits_own_lr0\.9_seed0-\w+: RuntimeError: out of patience", outcome.stderr)
+    assert outcome.stderr.splitlines()[-1].startswith("Error: The runs above, tried for 20 steps, fail")
+    assert found(tmp_path / "results") == []
+
+
 def test_an_edited_optimizer_of_ones_own_is_run_again(tmp_path):
     arguments = [*STAND_IN, f"results={tmp_path / 'results'}", "optimizer=external", "optimizer._target_=own.Own"]
     for limit in ("3", "4"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import resource
 import shutil
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
@@ -94,6 +96,36 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         records.write_atomically(path, "new \ud800\n")
     assert path.read_text() == "old\n"
     assert files(tmp_path) == ["index.csv"]
+
+
+def test_a_write_that_fails_is_an_error_by_the_name_that_the_user_knows(tmp_path, full_at):
+    path = tmp_path / "index.csv"
+    with pytest.raises(OSError) as of_bytes, full_at(5):
+        records.write_atomically(path, "much more than five bytes\n")
+    with pytest.raises(OSError) as of_the_folder:
+        records.write_atomically(tmp_path / "missing" / ("x" * 255), "no place for a longer name beside it\n")
+    path.mkdir()
+    with pytest.raises(OSError) as of_the_name:
+        records.write_atomically(path, "a folder has the name\n")
+    assert of_bytes.value.filename == of_the_name.value.filename == str(path)
+    assert of_the_folder.value.filename == str(tmp_path / "missing" / ("x" * 255))
+    assert files(tmp_path) == ["index.csv", "missing"]
+
+
+@pytest.fixture
+def full_at():
+    """Writes end at so many bytes, as on a disk that is full."""
+
+    @contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 def test_a_folder_that_holds_another_run_is_neither_done_nor_overwritten(tmp_path):

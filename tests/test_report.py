@@ -160,6 +160,38 @@ def test_the_readmes_tables_are_written_between_their_markers(tmp_path):
     assert readme.read_text() == twice
 
 
+TORTURE = {"faults": {"SIGINT": 2}, "outcomes": {"full disk: completed": 3}, "sweeps completed": 5, "runs lost": 0} | {
+    "records that differ": 0,
+    "groups trained twice by commands at once": 0,
+    "other faults found": ["a lock is left"],
+    "seconds": 600,
+}
+
+
+def test_the_readme_says_what_crash_tests_have_found_and_what_checkpoints_cost(tmp_path):
+    build(tmp_path / "fig1_mnist")
+    readme = tmp_path / "README.md"
+    readme.write_text(README + "<!-- reliability -->\nold\n<!-- /reliability -->\n")
+    (tmp_path / "reliability").mkdir()
+    (tmp_path / "reliability" / "torture.json").write_text(json.dumps(TORTURE))
+    report.update_readme(readme, tmp_path)
+    without = readme.read_text()
+    for part in (
+        "10 minutes, 5 sweeps",
+        "| SIGINT | 2 |",
+        "| — full disk: completed | 3 |",
+        "promised** | 1 |\n<!-- /rel",
+    ):
+        assert part in without
+    rows = [{"workload": "cnn", "k": 1, "megabytes": 29.1, "seconds": 0.12, "share": 0.001}]
+    rows += [{"workload": "logistic_mnist", "k": 105, "megabytes": 8.4, "seconds": 0.0444, "share": 0.0042}]
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "checkpoints.json").write_text(json.dumps({"checkpoints": rows}))
+    report.update_readme(readme, tmp_path)
+    assert "Checkpoints take 0.10 % to 0.42 % of the time of a run" in readme.read_text()
+    assert "0.04 s for the 8 MB of logistic regression, MNIST (105 runs as one).\n<!-- /rel" in readme.read_text()
+
+
 def test_a_benchmark_of_one_workload_and_one_variant_has_its_row():
     values = report.speed(BENCH | {"measured": [bench_row("mlp", "typical", 1, 29.0, 1.0)], "gemm_peak_gflops": {}})
     assert [row["title"] for row in values["rows"]] == ["784-1000-1000-10, dropout"] and values["overheads"] == ""

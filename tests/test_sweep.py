@@ -1,4 +1,7 @@
 import itertools
+import re
+import shlex
+import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +10,8 @@ from tiny_data import OVERRIDES
 
 from adam_repro.app import compose
 from adam_repro.run import checkpoint_of, execute, prepare
-from adam_repro.sweep import Claims, forget, left_of, populations
+from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.sweep import Claims, forget, left_of, populations, show_mirror
 
 serial = itertools.count()
 
@@ -121,3 +125,13 @@ def test_of_two_sweeps_one_trains_a_group_and_the_other_finds_it_done(trio):
     theirs.give_back(0)
     assert ours.take(0) is None
     assert list(trio[0].folder.parents[2].glob("checkpoints/*")) == []
+
+
+def test_the_command_that_uploads_is_named_with_the_place_of_the_runs(tmp_path, capsys):
+    for results in (PROJECT_ROOT / "results", tmp_path / "my results"):
+        show_mirror({"mode": "offline"}, results / "quick" / "fig1_mnist" / "wandb")
+    ours, elsewhere = re.findall(r"Upload:  (make wandb-sync.*?)   \(", capsys.readouterr().out)
+    assert ours == "make wandb-sync"
+    made = subprocess.run(f"{elsewhere} --dry-run", shell=True, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    asked = shlex.split(made.stdout.splitlines()[-1])
+    assert asked[-2:] == ["scripts/wandb_sync.py", f"--results={tmp_path}/my results/quick/fig1_mnist"], made.stderr

@@ -83,6 +83,27 @@ def test_mirroring_again_adds_nothing(mirrored):
     assert runs(folder) == before
 
 
+def test_what_a_killed_mirroring_has_left_is_not_uploaded_and_is_made_anew(mirrored, tmp_path):
+    planned, folder = mirrored
+    shutil.copytree(folder, tmp_path / "wandb")
+    whole = offline_runs(tmp_path)
+    id = next(id for id in (tmp_path / "wandb" / "mirrored-offline.txt").read_text().splitlines() if "tuned" in id)
+    (kept,) = (path for path in whole if id in path.name)
+    cut = kept.parent.rename(tmp_path / "wandb" / f"offline-run-20260101_000000-{id}") / kept.name
+    cut.write_bytes(cut.read_bytes()[:100])
+    ledger = tmp_path / "wandb" / "mirrored-offline.txt"
+    ledger.write_text(ledger.read_text().replace(id, id[:20]))
+    mine = tmp_path / "wandb" / "offline-run-20260101_000000-mine"
+    mine.mkdir()
+    assert offline_runs(tmp_path) == [path for path in whole if path != kept]
+    mirror_all(planned, TRACKING, tmp_path / "wandb")
+    assert len(offline_runs(tmp_path)) == len(whole) and not cut.exists() and mine.exists()
+    assert len(history(tmp_path / "wandb", "tuned")) == len(records.read(planned[0].folder).curve)
+    before = runs(tmp_path / "wandb")
+    mirror_all(planned, TRACKING, tmp_path / "wandb")
+    assert runs(tmp_path / "wandb") == before
+
+
 def test_all_members_can_be_runs_of_their_own(mirrored, tmp_path):
     planned, _ = mirrored
     mirror_all(planned, TRACKING | {"members": "all"}, tmp_path / "wandb")

@@ -1,33 +1,41 @@
 """Faults for real commands: sweeps are killed, run out of disk, meet one another, and must end as undisturbed ones.
 
 What is run is an experiment's own command, on two worker processes, with a checkpoint at every epoch. Its data set is
-``load`` below, a part of the embedded digits, which is decoded into a cache as IMDB and CIFAR-10 are.
+``load`` below, a part of the embedded digits, which is decoded into a cache as IMDB and CIFAR-10 are. A command whose
+environment names an aim, or a file for a trace, has its writes watched from the first ``load`` on (see aiming.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import functools
+import json
 import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from aiming import MOST_BYTES, Aim, Write, shoot, watch
 
 from adam_repro import verifying
 from adam_repro.data import Dataset, caching
+from adam_repro.run import Job, execute
 from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.sweep import all_left_of, forget, lock_of, populations, run
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 EXAMPLES = {"train": 2000, "test": 500}
@@ -38,15 +46,17 @@ SWEEPS = {  # populations of softmax regressions; and runs of their own, of opti
     "figure": ["logistic_regression", "figure=fig1_mnist", "arm=default", "scale=smoke", "scale.max_epochs=null"],
 }
 COMMON = ["-m", "dataset._target_=torture.load", "evaluate_at=[]", "workers=2", "checkpoint_every=0"]
-EPOCHS = {"populations": 60, "runs": 20, "figure": 20}
+EPOCHS = {"populations": 40, "runs": 20, "figure": 20}
 LONGEST_SECONDS = 300
 PAGE = 4096
 DISK_BYTES, DISK_INODES = 48 * 2**20, 600
 LOADS = "loads"  # a line for each time that a worker began a group
+WATCHED, TRACE, AIM = "TORTURE_WATCHED", "TORTURE_TRACE", "TORTURE_AIM"
 
 
 def load(*, root: str, stand_in: str) -> Dataset:
     """The digits that ``give_data`` put into ``root``, by the signature of a data set's loader."""
+    watch_writes()
     if multiprocessing.parent_process() is not None:
         with contextlib.suppress(OSError), (Path(root) / LOADS).open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -54,10 +64,54 @@ def load(*, root: str, stand_in: str) -> Dataset:
     return Dataset("digits", "stand-in", "of the harness", *(torch.from_numpy(arrays[name]) for name in ARRAYS))
 
 
-def give_data(root: Path) -> None:
+@functools.cache
+def watch_writes() -> None:
+    """As the environment says: shoot at one write of this process, or trace them all."""
+    if AIM in os.environ:
+        write, nth, size = json.loads(os.environ[AIM])
+        shoot(Path(os.environ[WATCHED]), Aim(Write(*write), nth, size))
+    elif TRACE in os.environ:
+        trace_writes(Path(os.environ[WATCHED]), Path(os.environ[TRACE]))
+
+
+def trace_writes(folder: Path, trace: Path) -> None:
+    """From now on append each write below ``folder`` to the file ``trace``: process, kind, event, name."""
+    file = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def seen(write: Write) -> None:
+        os.write(file, "\t".join([str(os.getpid()), write.kind, write.event, f"{write.name}\n"]).encode())
+
+    watch(folder, seen)
+
+
+def begin(jobs: Sequence[Job], sweep: Sweep, aim: Aim | None, trace: Path) -> None:
+    """``in_this_process``, as the leader of a group of processes, until it comes by ``aim``; None: it is traced."""
+    os.setpgid(0, 0)
+    torch.set_num_threads(1)
+    if aim is None:
+        trace_writes(sweep.folder, trace)
+    else:
+        shoot(sweep.folder, aim)
+    in_this_process(jobs, sweep)
+
+
+def in_this_process(jobs: Sequence[Job], sweep: Sweep) -> None:
+    """A sweep without workers: one population after the other."""
+
+    def train(jobs: Sequence[Job], _: int | None) -> dict[str, str]:
+        for group in all_left_of(populations(jobs, 1)):
+            with lock_of(group):
+                execute(group)
+        return {}
+
+    run(jobs, workers=1, tracking={"mode": "disabled"}, folder=sweep.results / "smoke" / "fig1_mnist", train=train)
+    forget(populations(jobs, 1))
+
+
+def give_data(root: Path, *, train: int = EXAMPLES["train"], test: int = EXAMPLES["test"]) -> None:
     from adam_repro.data import digits
 
-    data = digits.load().head(EXAMPLES["train"], EXAMPLES["test"])
+    data = digits.load().head(train, test)
     root.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(root / "digits.npz", **{name: getattr(data, name).numpy() for name in ARRAYS})
 
@@ -73,7 +127,13 @@ class Sweep:
     tracking: str = "disabled"
 
     def __post_init__(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is done yet; a folder that is a disk of its own stays one."""
+        for path in (self.results, self.data):
+            shutil.rmtree(path, ignore_errors=True)
+        self.data.mkdir(parents=True)
         (self.data / "digits.npz").write_bytes(self.digits.read_bytes())
 
     @property
@@ -84,7 +144,7 @@ class Sweep:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self, output: Path, *more: str) -> subprocess.Popen:
+    def start(self, output: Path, *more: str, aim: Aim | None = None, trace: Path | None = None) -> subprocess.Popen:
         """Start the command, as the leader of a group of processes; what it says goes to ``output``."""
         experiment, *settings = SWEEPS[self.name]
         settings += [f"results={self.results}", f"dataset.root={self.data}", f"tracking.mode={self.tracking}"]
@@ -95,7 +155,13 @@ class Sweep:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "TORCHDYNAMO_DISABLE": "1",
             "XDG_CACHE_HOME": str(self.folder / "cache"),
+            WATCHED: str(self.folder),
         }
+        if aim is not None:
+            write = (aim.write.kind, aim.write.event, aim.write.name)
+            environment[AIM] = json.dumps([write, aim.nth, aim.bytes])
+        if trace is not None:
+            environment[TRACE] = str(trace)
         with output.open("w") as file:
             return subprocess.Popen(
                 command, cwd=output.parent, env=environment, stdout=file, stderr=file, start_new_session=True
@@ -120,12 +186,28 @@ class Sweep:
             except Exception as error:
                 problems.append(str(error))
         kept = [*self.leftovers(), *self.folder.rglob("*.lock"), *self.results.glob("checkpoints/*.pt")]
+        kept += self.unmirrored()
         return problems + [f"{path.relative_to(self.folder)} is left" for path in kept]
+
+    def unmirrored(self) -> list[Path]:
+        """The folders of W&B runs that are being made, or were when their command was killed."""
+        return [*self.results.glob("*/*/wandb/offline-run-[0-9]*_*")]
+
+    def mirrored(self) -> dict[str, list[dict]]:
+        """The rows that W&B's own reader finds in its files, by their names."""
+        return {path.name: _rows_of(path) for path in self.results.rglob("wandb/offline-run-*/run-*.wandb")}
 
     def begun(self) -> int:
         """How many groups workers have begun so far."""
         path = self.data / LOADS
         return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def _rows_of(run: Path) -> list[dict]:
+    reader = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", run]
+    lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [found["history"]["item"] for line in lines if "history" in (found := json.loads(line))]
+    return [{name: value for name, value in row.items() if not name.startswith("_")} for row in rows]
 
 
 @dataclass
@@ -134,6 +216,8 @@ class Table:
 
     faults: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    named: Counter[str] = field(default_factory=Counter)
     sweeps: int = 0
     runs_lost: int = 0
     records_that_differ: int = 0
@@ -142,12 +226,18 @@ class Table:
 
     def compare(self, sweep: Sweep, undisturbed: Sweep, what: str) -> None:
         """Count what a completed sweep lacks, or has otherwise than the ``undisturbed`` one."""
-        curves, wanted = sweep.curves(), undisturbed.curves()
         self.sweeps += 1
-        self.runs_lost += len(wanted.keys() - sweep.complete())
+        self.runs_lost += len(undisturbed.complete() - sweep.complete())
+        self.compare_curves(sweep, undisturbed, what)
+        self.faulty += [f"{what}: {problem}" for problem in sweep.problems()]
+        if sweep.tracking == undisturbed.tracking:
+            self.expect(sweep.mirrored() == undisturbed.mirrored(), f"{what}: what W&B holds is not the same")
+
+    def compare_curves(self, sweep: Sweep, undisturbed: Sweep, what: str) -> None:
+        """Count what is there already otherwise than in the ``undisturbed`` sweep."""
+        curves, wanted = sweep.curves(), undisturbed.curves()
         self.records_that_differ += sum(curves[name] != wanted[name] for name in curves.keys() & wanted.keys())
         self.faulty += [f"{what}: a run too many: {name}" for name in curves.keys() - wanted.keys()]
-        self.faulty += [f"{what}: {problem}" for problem in sweep.problems()]
 
     def expect(self, condition: bool, what: str) -> None:
         if not condition:
@@ -155,13 +245,15 @@ class Table:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "faults": dict(self.faults),
+            "faults": dict(sorted(self.faults.items())),
             "outcomes": dict(sorted(self.outcomes.items())),
             "sweeps completed": self.sweeps,
             "runs lost": self.runs_lost,
             "records that differ": self.records_that_differ,
             "groups trained twice by commands at once": self.groups_trained_twice,
             "other faults found": self.faulty,
+            "writes that kills were aimed at": dict(sorted(self.cut.items())),
+            "names in errors of full disks": dict(sorted(self.named.items())),
         }
 
     @property
@@ -210,18 +302,19 @@ def trains(sweep: Sweep, process: subprocess.Popen) -> bool:
     return False
 
 
-def writes(sweep: Sweep, process: subprocess.Popen) -> None:
-    """Wait until a checkpoint is being written, of which no more than a part need be there."""
-    folder = sweep.results / "checkpoints"
+def mirrors(sweep: Sweep, process: subprocess.Popen) -> bool:
+    """Wait until W&B, which is no program of Python, writes a run's file; False where the command ends before."""
+    before = {*sweep.unmirrored()}
     while process.poll() is None:
-        if folder.is_dir() and any(name.startswith(".") for name in os.listdir(folder)):
-            return
+        if any(any(folder.glob("run-*.wandb")) for folder in sweep.unmirrored() if folder not in before):
+            return True
+    return False
 
 
-def undisturbed(name: str, place: Path, digits: Path, **settings) -> Sweep:
+def undisturbed(name: str, place: Path, digits: Path, *, trace: Path | None = None, **settings) -> Sweep:
     sweep = Sweep(name, place / f"undisturbed-{name}", digits, **settings)
     output = sweep.folder / "output"
-    status, said = ended(sweep.start(output), output)
+    status, said = ended(sweep.start(output, trace=trace), output)
     assert status == 0, said
     assert not sweep.problems(), sweep.problems()
     return sweep
@@ -234,26 +327,89 @@ def killed(table: Table, sweep: Sweep, chance: random.Random, *, at_most: int, w
         process = sweep.start(output)
         if kills == at_most:
             break
-        starting = chance.random() < (0.5 if kills == 0 else 0.1)  # at first the cache is written, too
-        if starting:
-            moment = chance.uniform(0.5, 8)
+        starting = chance.random() < (0.5 if kills == 0 else 0.1)
+        if starting or trains(sweep, process):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
-        elif trains(sweep, process):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(chance.uniform(0, 2.5))
-            if chance.random() < 0.5:
-                writes(sweep, process)
+                process.wait(chance.uniform(0.5, 8) if starting else chance.uniform(0, 2.5))
         if process.poll() is not None:
             break
         kill(process)
-        table.expect(is_gone(process), f"{sweep.name}: a process outlived kill -9 of its group")
-        table.faults["killed while it started" if starting else "killed while it trained"] += 1
-        table.outcomes["kills that cut a write"] += bool(sweep.leftovers())
-    status, said = ended(process, output)
-    table.expect(status == 0, f"{sweep.name}, killed {kills} times, ends with {status}: {said[-2000:]}")
-    table.compare(sweep, whole, f"{sweep.name}, killed {kills} times")
+        table.faults["kill -9 at a random moment"] += 1
+        look_after(table, sweep, process, whole)
+    complete(table, sweep, process, f"{sweep.name}, killed {kills} times", whole=whole)
     return kills
+
+
+def shot(table: Table, sweep: Sweep, aims: Sequence[Aim], *, whole: Sweep) -> None:
+    """Kill the command at one aim after the other, and let it complete.
+
+    One that completes before it comes by an aim begins anew, and is killed where it first comes by.
+    """
+    output = sweep.folder / "output"
+    for aim in aims:
+        for each in (aim, dataclasses.replace(aim, nth=1)):
+            process = sweep.start(output, aim=each)
+            status, said = ended(process, output)
+            if status == -signal.SIGKILL:
+                table.faults[f"kill -9 while {aim.write.kind} was written or removed"] += 1
+                table.cut[str(aim.write)] += 1
+                look_after(table, sweep, process, whole)
+                break
+            table.expect(status == 0, f"{sweep.name} misses {each} and ends with {status}: {said[-2000:]}")
+            table.compare(sweep, whole, f"{sweep.name} misses {each}")
+            sweep.clear()
+    complete(table, sweep, sweep.start(output), f"{sweep.name}, killed by aim", whole=whole)
+
+
+def shot_as_it_mirrors(table: Table, sweep: Sweep, times: int, *, whole: Sweep) -> None:
+    """Kill the command while W&B writes, so many times, and let it complete."""
+    output = sweep.folder / "output"
+    for _ in range(times):
+        process = sweep.start(output)
+        if mirrors(sweep, process):
+            kill(process)
+            table.faults["kill -9 while a W&B run was written or removed"] += 1
+            table.cut["a W&B run, by W&B's own process"] += 1
+            look_after(table, sweep, process, whole)
+    complete(table, sweep, sweep.start(output), f"{sweep.name}, killed as it mirrors", whole=whole)
+
+
+def look_after(table: Table, sweep: Sweep, process: subprocess.Popen, whole: Sweep) -> None:
+    """What a kill may not leave: a process, or a record that looks finished and is not as it ought to be."""
+    table.expect(is_gone(process), f"{sweep.name}: a process outlived kill -9 of its group")
+    table.compare_curves(sweep, whole, f"{sweep.name}, after a kill")
+    table.outcomes["kill -9: a half-written file was left, which the same command cleared"] += bool(sweep.leftovers())
+
+
+def complete(table: Table, sweep: Sweep, process: subprocess.Popen, what: str, *, whole: Sweep) -> None:
+    status, said = ended(process, sweep.folder / "output")
+    table.expect(status == 0, f"{what}, ends with {status}: {said[-2000:]}")
+    table.compare(sweep, whole, what)
+
+
+def times_of(trace: Path) -> dict[Write, int]:
+    """The writes of a ``trace``, in their order, and how often a process did each, at most."""
+    times: dict[Write, Counter[str]] = {}
+    for line in trace.read_text().splitlines():
+        process, kind, event, name = line.split("\t")
+        times.setdefault(Write(kind, event, name), Counter())[process] += 1
+    return {write: max(each.values()) for write, each in times.items()}
+
+
+def every_aim(trace: Path) -> list[Aim]:
+    return [Aim(write, nth, 10) for write, times in times_of(trace).items() for nth in range(1, times + 1)]
+
+
+def aims_of(trace: Path, chance: random.Random, *, without: Sequence[str] = ()) -> list[Aim]:
+    """An aim for each write that ``trace`` has, ``without`` those kinds, at a time that chance decides.
+
+    It is none of the last, which a command that goes on in the middle need not come by.
+    """
+    return [
+        Aim(write, chance.randint(1, max(1, min(8, times // 4))), chance.randint(1, MOST_BYTES))
+        for write, times in times_of(trace).items()
+        if write.kind not in without
+    ]
 
 
 def signalled(table: Table, sweep: Sweep, number: signal.Signals, *, whole: Sweep) -> None:
@@ -365,11 +521,11 @@ def filled(table: Table, sweep: Sweep, cases: list[Fullness], output: Path, *, w
             status, said = ended(sweep.start(output, *case.more), output)
         table.faults["full disk"] += 1
         named = {*re.findall(r"No space left on device \([^()]*?([^/()]+)\):", said)}
-        for what in named:
-            table.outcomes[f"full disk: an error that names {what}"] += 1
+        table.named.update(named)
         for what, sign in SIGNS.items():
             table.outcomes[f"full disk: {what}"] += sign in said
-        table.outcomes["full disk: the command completed"] += status == 0
+        table.outcomes["full disk: ended by an error that names the file"] += status == 1
+        table.outcomes["full disk: completed"] += status == 0
         is_told = status == 0 or (status == 1 and named)
         table.expect(bool(is_told) and "Traceback" not in said, f"{case}: {status}: {said}")
     status, said = ended(sweep.start(output), output)

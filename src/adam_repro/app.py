@@ -66,6 +66,7 @@ def run_one(cfg: DictConfig) -> None:
     """Train the one run that ``cfg`` describes, write its record, mirror it; a finished run is not run again."""
     job = prepare(cfg)
     if cfg.plan:
+        _remove_if_empty(job.folder)
         sweep.show_plan([job])
         return
     if records.is_complete(job.folder, job.key):

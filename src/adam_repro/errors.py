@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import traceback
 
 NO_ROOM = {  # each with its remedy
     errno.ENOSPC: "make room there",
@@ -25,3 +26,10 @@ def of_the_disk(error: BaseException) -> str | None:
     place = f" ({error.filename})" if error.filename else ""
     remedy = NO_ROOM[error.errno]
     return f"{error.strerror}{place}: {remedy}. What is done is kept, and the same command goes on."
+
+
+def in_full(error: BaseException) -> str:
+    """What to tell of an ``error`` that ended a run: a message where the user can put it right, else the traceback."""
+    return (
+        str(error) if isinstance(error, UserError) else of_the_disk(error) or "".join(traceback.format_exception(error))
+    )

@@ -42,6 +42,11 @@ class Lock:
             self._path.unlink(missing_ok=True)  # while it is ours: later it may be another's
             self._lock.release()
 
+    def forget(self) -> None:
+        """Remove the file of the lock where whoever had it was killed, and nobody else is going to take it."""
+        if self._path.exists() and self.take():
+            self.give_back()
+
     def __enter__(self) -> Lock:
         """Waits for the lock."""
         while not self.take():

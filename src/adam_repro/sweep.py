@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +15,12 @@ import torch
 from hydra.utils import get_class
 
 from adam_repro import integrity, memory, records
+from adam_repro.errors import UserError, in_full
 from adam_repro.locks import Lock
 from adam_repro.progress import Progress
 from adam_repro.run import Job, build_learner, build_model, checkpoint_of, execute, group_name, load_data
 from adam_repro.sparse import SparseRows
+from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
@@ -228,9 +231,12 @@ def mirror(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
 def show_mirror(tracking: dict[str, Any], folder: Path) -> None:
     """Say how the curves that ``mirror`` left in ``folder`` are looked at and uploaded."""
     if tracking["mode"] == "offline":
+        ours = folder.absolute().is_relative_to(PROJECT_ROOT / "results")
+        place = f"--results={shlex.quote(str(folder.parent.absolute()))}"  # as make hands it to a shell
+        elsewhere = "" if ours else f" ARGS={shlex.quote(place)}"
         print(
             f"Curves:  wandb leet {folder}   (in the terminal)\n"
-            f"Upload:  wandb sync {folder}/offline-run-*   (after `wandb login`)"
+            f"Upload:  make wandb-sync{elsewhere}   (says what it would send, and how to send it)"
         )
 
 
@@ -240,7 +246,10 @@ def cores() -> int:
 
 
 def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
-    """Print what ``run`` would cost: runs, core-hours by a calibration of a few steps, disk."""
+    """Print what ``run`` would cost: runs, core-hours by a calibration of a few steps, disk.
+
+    UserError where an optimizer raises in these steps, as it would in training; what it raised is printed before.
+    """
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     print(f"{len(distinct)} runs, {len(distinct) - len(waiting)} of them already done.")
@@ -250,7 +259,7 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
         processes = min(processes, len(groups))
         kinds = {_shape(group): group for group in groups}
         torch.set_num_threads(1)  # as a worker has
-        seconds = {shape: _calibrated_seconds(group) for shape, group in kinds.items()}
+        seconds = _seconds_of(kinds)
         total = sum(seconds[_shape(group)] for group in groups)
         epochs = sum(job.config["epochs"] for job in waiting)
         print(
@@ -262,6 +271,23 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
 
 def _shape(group: list[Job]) -> tuple:
     return len(group), *sorted({_rule(job) for job in group}), group[0].config["epochs"]
+
+
+def _seconds_of(kinds: dict[tuple, list[Job]]) -> dict[tuple, float]:
+    seconds: dict[tuple, float] = {}
+    failures: dict[str, str] = {}
+    for shape, group in kinds.items():
+        try:
+            seconds[shape] = _calibrated_seconds(group)
+        except Exception as raised:  # an optimizer from outside may raise anything
+            failures |= dict.fromkeys((job.key for job in group), in_full(raised))
+    if failures:
+        _show_failures([job for group in kinds.values() for job in group], failures)
+        raise UserError(
+            f"The runs above, tried for {CALIBRATION_STEPS} steps, fail, so that nobody knows what all would cost. Put "
+            "their optimizer right, or leave them out."
+        )
+    return seconds
 
 
 def _calibrated_seconds(group: list[Job]) -> float:

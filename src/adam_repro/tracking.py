@@ -1,15 +1,17 @@
 """Mirrors records to Weights & Biases: files are the truth, W&B is a view of them.
 
 A run in W&B has an id that says what it is (``run_id``), so that mirroring twice makes no second run on the server; a
-file in the W&B folder remembers what was mirrored, so that it is not done twice here. Runs that a figure draws become
-one W&B run each; the points of a grid or of a tuning become one table, unless ``tracking.members=all``. docs/wandb.md
-lists all that a run holds.
+file in the W&B folder remembers what was mirrored, so that it is not done twice here. What a mirroring that was killed
+has left of a run goes when that run is mirrored. Runs that a figure draws become one W&B run each; the points of a grid
+or of a tuning become one table, unless ``tracking.members=all``. docs/wandb.md lists all that a run holds.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from adam_repro import records
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs, settings_of
 from adam_repro.analysis.sensitivity import by_learning_rate
+from adam_repro.locks import Lock
 
 if TYPE_CHECKING:
     from adam_repro.run import Job
@@ -49,6 +52,9 @@ LEAN = wandb.Settings(  # a run takes a third of the time, and nothing of the ma
     disable_job_creation=True,
 )
 
+OFFLINE = re.compile(r"offline-run-(?:\d{8}_\d{6}-(.+)|(.+)-\d{8}_\d{6})")
+"""A run's folder, with its id: W&B puts the time in front, and behind goes what is whole (see ``_started``)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -72,40 +78,38 @@ def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> N
     for job in jobs:
         to_table = job.arm in TABLED_ARMS and tracking["members"] == "reported"
         (tabled if to_table else single)[run_id(job)] = job
-    with _failures_told():
-        ledger = _Ledger(tracking, folder)
+    with _failures_told(), _opened(tracking, folder) as ledger:
         for id in ledger.without(single):
-            _mirror_run(id, single[id], tracking, folder)
+            _mirror_run(id, single[id], ledger)
             ledger.add([id])
         if new := ledger.without(tabled):
-            _mirror_table([tabled[id] for id in new], tracking, folder)
+            _mirror_table([tabled[id] for id in new], ledger)
             ledger.add(new)
 
 
 def mirror_printed(figure: str, panel: str, tracking: dict[str, Any], folder: Path) -> None:
     """A run for each printed curve of the figure's ``panel``. The paper's x = 0 is the first pass: ``epoch`` 1."""
     printed = paper_curves(panel)
-    with _failures_told():
-        ledger = _Ledger(tracking, folder)
+    with _failures_told(), _opened(tracking, folder) as ledger:
         for curve, points in printed.groupby("curve", sort=False):
             (id,) = ids = [f"{PRINTED}_{str(curve).lower()}_{figure}"]
             if not ledger.without(ids):
                 continue
             config = {"figure": figure, "arm": PRINTED, "curve": f"{curve}, {PRINTED}"}
-            with _started(tracking, folder, id=id, group=figure, config=config) as run:
+            with _started(ledger, id=id, group=figure, config=config) as run:
                 rows = points.rename(columns={"training_cost": "train_cost"}).assign(epoch=points["epoch"] + 1)
                 _log_rows(run, rows)
             ledger.add(ids)
 
 
-def _mirror_run(id: str, job: Job, tracking: dict[str, Any], folder: Path) -> None:
+def _mirror_run(id: str, job: Job, ledger: _Ledger) -> None:
     record = records.read(job.folder)
-    with _started(tracking, folder, id=id, group=_group(job), config=_config(job, record)) as run:
+    with _started(ledger, id=id, group=_group(job), config=_config(job, record)) as run:
         _log_rows(run, record.curve)
         run.summary.update({name: record.meta[name] for name in ("status", "diverged_step", *OF_THE_GROUP)})
 
 
-def _mirror_table(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> None:
+def _mirror_table(jobs: Sequence[Job], ledger: _Ledger) -> None:
     """A run that holds a line for each of ``jobs``, its settings and its last row, and costs by learning rate."""
     columns: list[str | int] = ["arm", "curve", "lr", "schedule", "l2", "seed", "status", *records.COLUMNS, "record"]
     table = wandb.Table(columns=columns)
@@ -121,7 +125,7 @@ def _mirror_table(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -
     config = {**_config(jobs[0], record), "curve": jobs[0].arm, "seed": None, "record": None}
     for name in ("optimizer", "schedule"):
         del config[name]
-    with _started(tracking, folder, id=id, group=_group(jobs[0]), config=config) as run:
+    with _started(ledger, id=id, group=_group(jobs[0]), config=config) as run:
         run.define_metric("sensitivity/*", step_metric="sensitivity/lr")
         for lr, costs in by_learning_rate(pd.DataFrame(ends)).iterrows():
             run.log({"sensitivity/lr": lr, **{f"sensitivity/{name}": cost for name, cost in costs.dropna().items()}})
@@ -150,16 +154,31 @@ class _Ledger:
     """The ids of the runs that a folder holds."""
 
     def __init__(self, tracking: dict[str, Any], folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
+        self.tracking, self.folder = tracking, folder
         self.path = folder / f"mirrored-{tracking['mode']}.txt"
         self.ids = set(self.path.read_text().splitlines()) if self.path.exists() else set()
+        self.made = {path: name[1] or name[2] for path in folder.iterdir() if (name := OFFLINE.fullmatch(path.name))}
 
     def without(self, ids: Sequence[str] | dict[str, Any]) -> list[str]:
         return [id for id in ids if id not in self.ids]
 
     def add(self, ids: Sequence[str]) -> None:
         with self.path.open("a") as file:
-            file.writelines(f"{id}\n" for id in ids)
+            file.writelines(f"\n{id}" for id in ids)  # a line that was cut off is no part of the next
+
+    def clear(self, id: str) -> None:
+        """Remove what there is offline of a run that has no line here: whoever made it was killed before the end."""
+        if self.tracking["mode"] == "offline":
+            for path in [path for path, of in self.made.items() if of == id]:
+                shutil.rmtree(path)
+
+
+@contextmanager
+def _opened(tracking: dict[str, Any], folder: Path) -> Iterator[_Ledger]:
+    """The ledger of ``folder``, for one process at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Lock(folder / "mirroring.lock"):
+        yield _Ledger(tracking, folder)
 
 
 @contextmanager
@@ -173,17 +192,17 @@ def _failures_told() -> Iterator[None]:
 
 
 @contextmanager
-def _started(
-    tracking: dict[str, Any], folder: Path, *, id: str, group: str, config: dict[str, Any]
-) -> Iterator[wandb.Run]:
+def _started(ledger: _Ledger, *, id: str, group: str, config: dict[str, Any]) -> Iterator[wandb.Run]:
     """A W&B run that ends with the block. Offline its folder is then named by its id, and its time behind that."""
+    ledger.clear(id)
+    tracking = ledger.tracking
     run = wandb.init(
         id=id,
         name=id,
         project=tracking["project"],
         entity=tracking["entity"],
         mode=tracking["mode"],
-        dir=folder.parent,
+        dir=ledger.folder.parent,
         group=group,
         job_type=config["arm"] or "run",
         tags=[config["curve"]],

@@ -43,8 +43,12 @@ def account() -> str:
 
 
 def offline_runs(results: Path) -> list[Path]:
-    """The files of all offline runs below ``results``, in whatever folder named wandb."""
-    return sorted(results.rglob("wandb/offline-run-*/run-*.wandb"))
+    """The files of all offline runs below ``results``, in whatever folder named wandb.
+
+    What is still being mirrored, or was when its command was killed, has its time in front of its id, and is left out.
+    """
+    found = results.rglob("wandb/offline-run-*/run-*.wandb")
+    return sorted(path for path in found if path.parent.name.startswith(f"offline-{path.stem}-"))
 
 
 def is_uploaded(run: Path) -> bool:

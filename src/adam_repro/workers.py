@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
-from adam_repro.errors import UserError, of_the_disk
+from adam_repro.errors import in_full
 from adam_repro.locks import ASK_AGAIN_SECONDS
 from adam_repro.process import settle_process
 
@@ -149,7 +148,7 @@ def _work(execute: Callable, connection: Connection) -> None:
         try:
             execute(jobs, on_row=tell)
         except Exception as raised:  # whatever a run raises is reported, and the next group goes on
-            error = str(raised) if isinstance(raised, UserError) else of_the_disk(raised) or traceback.format_exc()
+            error = in_full(raised)
         _send(connection, Finished(group, error))
 
 

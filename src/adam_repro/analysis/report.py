@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adam_repro import records
 from adam_repro.analysis import claims, figures
 from adam_repro.analysis.claims.everywhere import OVERVIEW, Everything
 from adam_repro.analysis.curves import FigureData, load_provenance
@@ -134,8 +135,16 @@ def update_readme(readme: Path, reference: Path) -> None:
         readme.write_text(_between_markers(readme, "speed", table))
     tortured = reference / "reliability" / "torture.json"
     if tortured.is_file():
-        table = _rendered("readme_reliability.md.j2", table=json.loads(tortured.read_text()))
+        kept = measured.with_name("checkpoints.json")
+        costs = json.loads(kept.read_text())["checkpoints"] if kept.is_file() else []
+        table = _rendered("readme_reliability.md.j2", table=json.loads(tortured.read_text()), **checkpointing(costs))
         readme.write_text(_between_markers(readme, "reliability", table))
+
+
+def checkpointing(costs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the README says of the rows of a checkpoints.json."""
+    rows = [{**row, "title": WORKLOADS[row["workload"]]} for row in costs]
+    return {"checkpoints": rows, "shares": _span((100 * row["share"] for row in costs), "{:.2f} %")}
 
 
 def speed(bench: dict[str, Any]) -> dict[str, Any]:
@@ -196,4 +205,4 @@ def _natural(id: str) -> str:
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    path.write_text(frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    records.write_atomically(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

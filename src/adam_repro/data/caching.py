@@ -36,11 +36,12 @@ def cached(beside: Path | None, key: str, make: Callable[[], Mapping[str, np.nda
     places = [*([beside / FOLDER / key] if beside else []), *(folder / key for folder in _user_folder())]
     for place in places:
         if (found := _read(place)) is not None:
+            _lock_of(place).forget()
             return found
     arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
     for place in places:
         try:
-            with Lock(place.with_suffix(".lock"), guards=[place]):
+            with _lock_of(place):
                 if not place.is_dir():  # else another process was faster
                     _write(place, arrays)
         except OSError:  # read-only, or full: the next place, or none
@@ -101,6 +102,10 @@ def checked(place: Path) -> dict[str, np.ndarray]:
     if fault is not None or not arrays:
         raise UserError(f"{place} is a damaged cache ({fault or 'it holds nothing'}). Delete it: it is made anew.")
     return arrays
+
+
+def _lock_of(place: Path) -> Lock:
+    return Lock(place.with_suffix(".lock"), guards=[place])
 
 
 def _read(place: Path) -> dict[str, np.ndarray] | None:
