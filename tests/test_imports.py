@@ -17,7 +17,7 @@ LAYERS = (
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics"},
     {"population", "training"},
-    {"sparse_population", "guests"},
+    {"sparse_population", "guests", "partition"},
     {"checkpoints"},
     {"run", "matching", "analysis"},
     {"tracking", "uploading", "progress", "workers", "measuring"},

@@ -39,7 +39,7 @@ def bfgs(dx: Tensor, dg: Tensor) -> Hessian | None:
         return None
     basis, _ = torch.linalg.qr(torch.cat([dx, dg]).T)
     dx, dg = dx @ basis, dg @ basis
-    beta = smallest_curvature(dx, dg)
+    beta = typical_curvature(dx, dg)
     B = beta * torch.eye(basis.shape[1], dtype=dx.dtype)
     for s, y in zip(dx, dg, strict=True):
         Bs = B @ s
@@ -50,9 +50,13 @@ def bfgs(dx: Tensor, dg: Tensor) -> Hessian | None:
     return Hessian(beta, basis @ U, eigenvalues - beta)
 
 
-def smallest_curvature(dx: Tensor, dg: Tensor) -> float:
-    """beta: the smallest positive eigenvalue of the symmetric Q of least Frobenius norm that meets the squared secant
-    equations (Q dx)^T (Q dx) = dg^T dg of all pairs, Q = [(dx^+)^T dg^T dg dx^+]^(1/2)."""
+def typical_curvature(dx: Tensor, dg: Tensor) -> float:
+    """beta: of the symmetric Q of least Frobenius norm that meets the squared secant equations of all pairs,
+    (Q dx)^T (Q dx) = dg^T dg, that is Q = [(dx^+)^T dg^T dg dx^+]^(1/2), the median positive eigenvalue.
+
+    The paper takes the smallest. On the network of Figure 2 that left the models with a third of the objective's
+    curvature along steps, and costs that had come down to 0.016 rose from the tenth pass on.
+    """
     lengths = dx.norm(dim=1, keepdim=True)
     values = torch.linalg.svdvals(torch.linalg.pinv(dx / lengths, rtol=1e-6) @ (dg / lengths))
-    return float(values[values > LEAST_CURVATURE * values[0]][-1])
+    return float(values[values > LEAST_CURVATURE * values[0]].median())
