@@ -20,26 +20,36 @@ def fig2_dropout(data: FigureData) -> Figure:
 
 @figure("fig2_deterministic")
 def fig2_deterministic(data: FigureData) -> Figure:
-    """Figure 2, (b): without dropout; SFO's curve is the printed one only."""
+    """Figure 2, (b): without dropout; SFO, which has nothing to tune, stands with the tuned ones."""
     title = "Figure 2, (b): fully connected network without dropout on MNIST"
-    more = "SFO was not run: its curve is the printed one" if data.provenance["provenance"] == "real" else ""
+    if len(data.arm("sfo")):
+        more = "SFO has nothing to tune, and chooses among N minibatches that stay the same"
+    else:
+        more = "SFO was not run: its curve is the printed one" if data.provenance["provenance"] == "real" else ""
+    masks = {"sfo": "SFO", "sfo_fresh_masks": "SFO+dropout", "sfo_frozen_masks": "SFO, frozen masks"}
+    data = data.with_arm("tuned", {"sfo": "SFO"}).with_arm("masks", masks)
     return _network(data, title, panel="2b", xlim=(-0.5, 25.5), ylim=(1e-6, 10), more=more)
 
 
 def _network(
     data: FigureData, title: str, *, panel: str, xlim: tuple[float, float], ylim: tuple[float, float], more: str
 ) -> Figure:
+    three = len(data.arm("masks")) > 0
+    small = ["default", "accuracy", "masks"] if three else ["default", "accuracy"]
     drawn = Figure(figsize=(9, 8.6), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.08, 1, 0.92)))
-    panels: dict[str, Axes] = drawn.subplot_mosaic(
-        [["tuned", "tuned"], ["default", "accuracy"]], height_ratios=[1.35, 1]
-    )
+    mosaic: list = [["tuned"] * len(small), small]
+    panels: dict[str, Axes] = drawn.subplot_mosaic(mosaic, height_ratios=[1.35, 1])
     training_cost(panels["tuned"], data, arm="tuned", panel=panel, xlim=xlim, ylim=ylim, log=True)
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
     training_cost(panels["default"], data, arm="default", panel=None, xlim=xlim, ylim=ylim, small=True, log=True,
                   legend=below(panels["default"]))  # fmt: skip
     panels["default"].set_title("Default settings")
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
-    panels["accuracy"].set_title("Test accuracy, tuned (not in the paper)")
+    panels["accuracy"].set_title("Test accuracy, tuned" if three else "Test accuracy, tuned (not in the paper)")
+    if three:
+        training_cost(panels["masks"], data, arm="masks", panel=None, xlim=xlim, ylim=ylim, small=True, log=True,
+                      legend=below(panels["masks"]))  # fmt: skip
+        panels["masks"].set_title("SFO and dropout masks")
     caption(drawn, data, title, panel=panel, more=more)
     stamp_if_stand_in(data, panels.values())
     return drawn
