@@ -155,7 +155,7 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
     first = configs[0]
     tuned = [(entry, record) for entry, record in found if entry["arm"] == "tuned"]
     unmatched = [(entry, record) for entry, record in found if entry["arm"] != "matched"]
-    shuffled = [(entry, record) for entry, record in found if "subfunctions" not in record.config["optimizer"]]
+    shuffled = [each for each in found if "subfunctions" not in each[1].config["optimizer"]] or found
     return {
         "figure": figure,
         "scale": scale,
