@@ -21,7 +21,7 @@ LAYERS = (
     {"checkpoints"},
     {"run", "matching", "analysis"},
     {"tracking", "uploading", "progress", "workers", "measuring"},
-    {"properties", "online_convex", "verifying", "publishing"},
+    {"properties", "online_convex", "sfo_cost", "verifying", "publishing"},
     {"sweep"},
     {"slurm_job"},
     {"slurm"},

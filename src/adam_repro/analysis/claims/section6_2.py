@@ -22,7 +22,8 @@ from adam_repro.analysis.claims.comparisons import (
     time_to_target,
 )
 from adam_repro.analysis.curves import FigureData, paper_curves
-from adam_repro.analysis.statistics import FEWEST_SEEDS
+from adam_repro.analysis.measurements import Measurements
+from adam_repro.analysis.statistics import FEWEST_SEEDS, t_interval
 
 LAST, UNTIL = 10, 200  # passes that are averaged, and the x at which the runs end
 SFO_PASSES = 26  # x = 25, where the paper's axis ends
@@ -31,6 +32,9 @@ FRESH, FROZEN = "sfo_fresh_masks", "sfo_frozen_masks"  # arms
 FALLEN = 0.1  # nats, to which Adam comes within a few passes in print, with dropout
 STILL, WINDOW = 0.9, 5  # a cost that falls by less than a tenth from five passes to the next five stands still
 MOST = 0.9  # of the seeds
+SLOWER, ABOUT = (5, 10), (4, 12.5)  # times, as the paper says; what an interval must lie in to support it
+RECOMMENDED = 24  # minibatches, about sqrt(D) / 10
+LINEAR = 0.99  # R^2
 RIVALS = {"a": "SGDNesterov", "b": "AdaDelta", "c": "RMSProp", "d": "AdaGrad"}
 
 
@@ -135,3 +139,50 @@ def _least_cost_and_trend(data: FigureData, arm: str) -> tuple[pd.Series, pd.Ser
     by_seed = runs.groupby("seed")["train_cost"]
     trend = by_seed.apply(lambda costs: costs.tail(WINDOW).mean() / costs.iloc[:-WINDOW].tail(WINDOW).mean())
     return by_seed.min().fillna(math.inf), trend
+
+
+@claim(
+    "L14a",
+    section="6.2",
+    figure="sfo_cost",
+    statement="A pass of SFO takes 5 to 10 times as long as one of Adam.",
+    margin=0.0,
+)
+def sfo_is_slower(data: Measurements) -> Finding:
+    """Supported if the 95 % interval of the ratio, over repeats, lies inside [4, 12.5], contradicted if it has nothing
+    of [5, 10], at the number of minibatches that SFO's authors recommend."""
+    d = np.log(seconds(data, "SFO") / seconds(data, "Adam"))
+    by_number = {
+        N: d[d.index.get_level_values("N") == N].to_numpy() for N in dict.fromkeys(d.index.get_level_values("N"))
+    }
+    ours = by_number[RECOMMENDED]
+    n = len(ours)
+    low, high = np.exp(t_interval(ours, 0.95)) if n >= FEWEST_SEEDS else (math.nan, math.nan)
+    apart, inside = high < SLOWER[0] or low > SLOWER[1], ABOUT[0] <= low and high <= ABOUT[1]
+    ratios = ", ".join(f"N = {N}: {math.exp(each.mean()):.3g}" for N, each in by_number.items())
+    note = f"ratio of seconds at N = {RECOMMENDED}, one thread of a CPU, Adam with minibatches of 128; {ratios}"
+    return Finding(True if inside else False if apart else None, math.exp(ours.mean()), low, high, n, note)
+
+
+def seconds(data: Measurements, optimizer: str) -> pd.Series:
+    """Seconds of a pass beside SFO with N minibatches, by N and repeat."""
+    values = data.of("L14", f"seconds of a pass, {optimizer}")
+    numbers = values.index.str.extract(r"N = (\d+), repeat (\d+)").astype(int)
+    return values.set_axis(pd.MultiIndex.from_frame(numbers, names=["N", "repeat"]))
+
+
+@claim(
+    "L14b",
+    section="6.2",
+    figure="sfo_cost",
+    statement="The memory that SFO needs is linear in the number of minibatches.",
+    margin=0.0,
+)
+def sfo_memory_is_linear(data: Measurements) -> Finding:
+    peak = data.of("L14", "peak of the process, MB")
+    N = peak.index.astype(int).to_numpy()
+    slope, start = np.polyfit(N, peak, 1)
+    r_squared = float(np.corrcoef(N, peak)[0, 1] ** 2)
+    at = ", ".join(map(str, N))
+    note = f"R^2 of a line through the peaks of processes, N = {at}: {start:.0f} MB + {slope:.1f} MB for each minibatch"
+    return Finding(bool(slope > 0 and r_squared > LINEAR), r_squared, r_squared, r_squared, len(peak), note)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import matplotlib.ticker
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.figures import figure
+from adam_repro.analysis.figures import figure, style_of
+from adam_repro.analysis.figures.measured import caption as measured_caption
+from adam_repro.analysis.figures.measured import titled
 from adam_repro.analysis.figures.panels import below, caption, other_column, stamp_if_stand_in, training_cost
+from adam_repro.analysis.measurements import Measurements
 
 
 @figure("fig2_dropout")
@@ -52,4 +57,28 @@ def _network(
         panels["masks"].set_title("SFO and dropout masks")
     caption(drawn, data, title, panel=panel, more=more)
     stamp_if_stand_in(data, panels.values())
+    return drawn
+
+
+@figure("sfo_cost")
+def sfo_cost(data: Measurements) -> Figure:
+    """What section 6.2 says of SFO's seconds and memory."""
+    drawn = Figure(figsize=(9, 3.9), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08, rect=(0, 0.08, 1, 0.92)))
+    left, right = drawn.subplots(1, 2)
+    for name in ("SFO", "Adam"):
+        values = data.of("L14", f"seconds of a pass, {name}")
+        N = values.index.str.extract(r"N = (\d+)", expand=False).astype(int)
+        by_number = values.groupby(N).agg(["mean", "min", "max"])
+        reach = [by_number["mean"] - by_number["min"], by_number["max"] - by_number["mean"]]
+        left.errorbar(by_number.index, by_number["mean"], yerr=reach, capsize=3, label=name, **style_of(name))
+    left.set_ylim(0)
+    titled(left, "Time: mean and range over repeats", "minibatches N of SFO", "seconds of a pass")
+    peak: pd.Series = data.of("L14", "peak of the process, MB")
+    right.plot(peak.index.astype(int), peak, label="SFO, the whole process", **style_of("SFO"))
+    right.set_ylim(0)
+    titled(right, "Memory", "minibatches N of SFO", "peak, MB")
+    for axes in (left, right):
+        axes.set_xlim(0)
+        axes.xaxis.set_major_locator(matplotlib.ticker.FixedLocator(list(peak.index.astype(int))))
+    measured_caption(drawn, data, "SFO beside Adam, network of Figure 2, 60,000 random examples, one thread of a CPU")
     return drawn
