@@ -182,7 +182,8 @@ def sfo_memory_is_linear(data: Measurements) -> Finding:
     peak = data.of("L14", "peak of the process, MB")
     N = peak.index.astype(int).to_numpy()
     slope, start = np.polyfit(N, peak, 1)
-    r_squared = float(np.corrcoef(N, peak)[0, 1] ** 2)
+    variance = peak.var(ddof=0)
+    r_squared = 1 - float(np.mean((peak - start - slope * N) ** 2) / variance) if variance else 0.0
     at = ", ".join(map(str, N))
     note = f"R^2 of a line through the peaks of processes, N = {at}: {start:.0f} MB + {slope:.1f} MB for each minibatch"
     return Finding(bool(slope > 0 and r_squared > LINEAR), r_squared, r_squared, r_squared, len(peak), note)
