@@ -34,10 +34,14 @@ def main() -> None:
     stop_by_signals()
     with shown_kindly():
         overrides = [f"results={given.results.absolute()}", *given.overrides]
-        chosen = chosen_figures(given.figure, others=MEASURED)
-        if given.figure == "all" and given.scale != "paper":
-            chosen = [figure for figure in chosen if figure not in TIMED]
+        chosen = wanted(given.figure, given.scale)
         sys.exit(reproduce(given.scale, chosen, results=given.results, overrides=overrides))
+
+
+def wanted(names: str, scale: str) -> list[str]:
+    """The figures that FIGURE names at that scale."""
+    left_out = TIMED if names == "all" and scale != "paper" else ()
+    return [figure for figure in chosen_figures(names, others=MEASURED) if figure not in left_out]
 
 
 def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[str]) -> int:
