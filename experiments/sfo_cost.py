@@ -1,6 +1,6 @@
 """Section 6.2, what SFO costs: seconds of a pass beside Adam's, and memory, against its number of minibatches.
 
-Claims L14a and L14b. About five minutes, of one core and 2.5 GB of memory; it wants a machine without other work.
+Claims L14a and L14b. About five minutes, of one core and 2.5 GB of memory.
 
     python experiments/sfo_cost.py
 """

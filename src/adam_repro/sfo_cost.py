@@ -1,8 +1,9 @@
 """What SFO costs beside Adam: seconds of a pass and bytes of memory, against its number of minibatches (section 6.2).
 
 On the network of Figure 2 and as many examples as MNIST has, random ones: what they are moves neither number. Every
-number of minibatches has a process of its own, of one thread. Its peak of memory is read when SFO's subspace has been
-full, on a few examples, so that it is the optimizer's and not that of large minibatches or of compiling Adam.
+number of minibatches has a process of its own, of one thread, whose seconds are the processor's, so that other work on
+the machine lengthens them little. Its peak of memory is read when SFO's subspace has been full, on a few examples, so
+that it is the optimizer's and not that of large minibatches or of compiling Adam.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ def measured(
     _adam_step(theirs, adam, x[:MINIBATCH], y[:MINIBATCH])  # the first one compiles
     passes = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(N):
             _sfo_step(ours, sfo, x, y)
-        between = time.perf_counter()
+        between = time.process_time()
         for _ in range(ADAM_STEPS):
             _adam_step(theirs, adam, x[:MINIBATCH], y[:MINIBATCH])
         share = ADAM_STEPS / math.ceil(examples / MINIBATCH)
-        passes.append((between - began, (time.perf_counter() - between) / share))
+        passes.append((between - began, (time.process_time() - between) / share))
     return passes, peak
 
 
