@@ -6,6 +6,8 @@ seconds a pass on one core of a CPU.
     python experiments/mlp.py optimizer=adagrad epochs=10
     python experiments/mlp.py -m optimizer=adam,rmsprop optimizer.lr=3e-4,1e-3 epochs=10
     python experiments/mlp.py dropout=without epochs=25
+    python experiments/mlp.py dropout=without optimizer=sfo epochs=25
+    python experiments/mlp.py dropout=with optimizer=sfo frozen_noise=true epochs=25
     python experiments/mlp.py figure=fig2_dropout
 """
 

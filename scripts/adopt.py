@@ -19,7 +19,7 @@ from adam_repro.surroundings import PROJECT_ROOT
 RESULTS = ["curves.csv", "finals.csv", "measurements.csv", "provenance.json", "tuning.csv", "matching.csv"]
 RESULTS += ["bench.json"]
 SETTINGS = ("tuned", "matched")
-OTHERS = ("properties", "online_convex", "bench")
+OTHERS = ("properties", "online_convex", "sfo_cost", "bench")
 
 
 def main() -> None:

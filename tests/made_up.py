@@ -69,9 +69,12 @@ def write_figure(
     return folder
 
 
-def write_passes(folder: Path, costs: dict[str, list[float]], **provenance) -> Path:
-    """Tuned runs of five seeds with the given training cost in each pass, of as many passes as there are costs."""
-    ends = {("tuned", curve): path[-1] for curve, path in costs.items()}
+def write_passes(
+    folder: Path, costs: dict[str, list[float]], *, arms: dict[str, str] | None = None, **provenance
+) -> Path:
+    """Runs of five seeds with the given training cost in each pass, of as many passes as there are costs; tuned, but
+    for curves whose arm is in ``arms``."""
+    ends = {((arms or {}).get(curve, "tuned"), curve): path[-1] for curve, path in costs.items()}
     write_figure(folder, ends, epochs=len(next(iter(costs.values()))), **provenance)
     curves = pd.read_csv(folder / "curves.csv")
     for place in curves.index[curves["epoch"] > 0]:

@@ -9,7 +9,7 @@ from made_up import write_diagnostics, write_figure, write_passes
 from adam_repro.analysis.claims import LEDGER, decide
 
 FOUR = ("Adam", "SGDNesterov", "AdaGrad", "RMSProp")
-FIGURES = ("fig1_imdb", "fig1_imdb_no_dropout", "fig2_dropout", "fig3_first_epochs", "fig3_full")
+FIGURES = ("fig1_imdb", "fig1_imdb_no_dropout", "fig2_dropout", "fig2_deterministic", "fig3_first_epochs", "fig3_full")
 CIFAR = {"name": "cifar10", "train_examples": 50_000}
 IMDB = {"name": "imdb", "train_examples": 25_000}
 
@@ -97,6 +97,81 @@ def test_adam_is_held_against_each_of_four_rivals_with_dropout(tmp_path):
     }
     assert "clean training loss and test error: Adam 0.1" in frame.loc["L12a", "note"]
     assert "reduced" not in frame.loc["L12a", "note"]
+
+
+def falling(passes_a_decade, *, by=26, floor=1e-9):
+    """From 1, a factor of ten in so many passes."""
+    return [max(10 ** (-epoch / passes_a_decade), floor) for epoch in range(by)]
+
+
+def against_sfo(folder, adam, sfo):
+    costs = {"Adam": adam, "SFO": sfo}
+    return verdicts(write_passes(folder, costs, arms={"SFO": "sfo"}, figure="fig2_deterministic")).loc["L13"]
+
+
+@pytest.mark.parametrize(
+    ("adam", "sfo", "verdict"),
+    [
+        (falling(2.2), falling(4.4), "supported"),
+        (falling(4.4), falling(2.2), "contradicted"),
+        (falling(2.2, floor=5e-4), falling(4.4), "inconclusive"),  # five signs do not reach 5 %
+    ],
+)
+def test_adam_must_come_down_to_every_level_before_sfo(tmp_path, adam, sfo, verdict):
+    assert against_sfo(tmp_path, adam, sfo)["verdict"] == verdict
+
+
+def test_the_level_at_which_adam_does_worst_decides_against_sfo(tmp_path):
+    late = [1.0] * 2 + falling(2.2, by=24, floor=2e-5)
+    row = against_sfo(tmp_path, late, [1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.09] + [2e-5] * 19)
+    assert row["verdict"] == "contradicted", "it is first at 0.1 alone"
+    assert "at 0.0001;" in row["note"] and "0.1: 5 and 6" in row["note"]
+    assert row["matched"] == "printed x: 11 and 23"
+
+
+def test_levels_that_neither_comes_down_to_are_named_and_none_is_no_answer(tmp_path):
+    row = against_sfo(tmp_path / "some", falling(2.2, floor=5e-4), falling(4.4, floor=5e-4))
+    assert row["verdict"] == "supported"
+    assert "neither comes down to 0.0001, 1e-05" in row["note"]
+    row = against_sfo(tmp_path / "none", [1.0] * 26, [1.0] * 26)
+    assert (row["verdict"], row["n"]) == ("inconclusive", 0)
+    assert "neither comes down to 0.1" in row["note"]
+
+
+def with_masks(folder, fresh, frozen, *, epochs=26, seeds=5):
+    costs = {("sfo_fresh_masks", "SFO"): fresh, ("sfo_frozen_masks", "SFO"): frozen}
+    return verdicts(write_figure(folder, costs, figure="fig2_deterministic", epochs=epochs, seeds=seeds)).loc["L15"]
+
+
+@pytest.mark.parametrize(
+    ("fresh", "frozen", "verdict"),
+    [
+        ([0.4] * 10, [1e-4] * 10, "supported"),
+        ([0.4] * 9 + [0.01], [1e-4] * 9 + [0.4], "supported"),
+        ([0.4] * 8 + [0.01] * 2, [1e-4] * 10, "contradicted"),
+        ([0.01] * 10, [1e-4] * 10, "contradicted"),
+        ([0.4] * 10, [0.4] * 10, "inconclusive"),
+        ([math.nan] * 10, [1e-4] * 10, "supported"),
+    ],
+)
+def test_sfo_fails_with_fresh_masks_if_nine_of_ten_seeds_do_and_frozen_ones_do_not(tmp_path, fresh, frozen, verdict):
+    row = with_masks(tmp_path, fresh, frozen)
+    assert row["verdict"] == verdict
+    assert row["n"] == 10 and "with frozen masks" in row["note"]
+
+
+def test_it_is_said_whether_the_cost_of_sfo_still_falls_at_the_end(tmp_path):
+    with_masks(tmp_path, 0.4, 1e-4)
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    curves.loc[(curves["arm"] == "sfo_fresh_masks") & (curves["epoch"] > 21), "train_cost"] = 0.4 * 0.85
+    curves.to_csv(tmp_path / "curves.csv", index=False)
+    assert "over that of the 5 before: 0.85" in verdicts(tmp_path).loc["L15", "note"]
+
+
+def test_whether_sfo_fails_with_dropout_stays_open_after_few_passes_or_with_few_seeds(tmp_path):
+    assert "not reached: 25 of 26 passes" in with_masks(tmp_path / "short", 0.4, 1e-4, epochs=25)["note"]
+    row = with_masks(tmp_path / "few", 0.4, 1e-4, seeds=2)
+    assert row["verdict"] == "inconclusive" and "n too small: 2 seeds" in row["note"]
 
 
 AHEAD = {"Adam": [2.0, 1.2, 0.8, 0.6], "AdaGrad": [1.9, 1.5, 1.1, 0.9], "SGDNesterov": [2.3, 2.0, 1.4, 1.1]}

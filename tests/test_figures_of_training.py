@@ -139,6 +139,19 @@ def test_sfo_is_drawn_as_printed_and_said_not_to_have_run(tmp_path):
     assert "SFO was not run" in caption(drawn)
 
 
+def test_sfo_that_has_run_stands_with_the_tuned_and_its_masks_have_a_panel(tmp_path):
+    arms = {"sfo": 0.01, "sfo_fresh_masks": 0.4, "sfo_frozen_masks": 0.02}
+    costs = {("tuned", "Adam"): 0.001} | {(arm, "SFO"): cost for arm, cost in arms.items()}
+    write_figure(tmp_path, costs, figure="fig2_deterministic", epochs=26)
+    drawn = redraw(tmp_path)
+    tuned = panel(drawn, "Tuned")
+    assert own(tuned, "SFO").get_ydata()[-1] == pytest.approx(0.01, rel=0.01) and len(faint(tuned)) == 2
+    masks = panel(drawn, "SFO and dropout masks")
+    ends = {label.split(", lr")[0]: line.get_ydata()[-1] for label, line in lines(masks).items()}
+    assert ends == pytest.approx({"SFO": 0.01, "SFO+dropout": 0.4, "SFO, frozen masks": 0.02}, rel=0.01)
+    assert "SFO has nothing to tune" in caption(drawn) and "was not run" not in caption(drawn)
+
+
 def test_small_costs_are_named_with_digits_that_count(tmp_path):
     write_figure(tmp_path, {("tuned", "Adam"): 6.25e-6}, figure="fig2_deterministic", epochs=26, seeds=5)
     axes = panel(redraw(tmp_path), "Tuned")

@@ -146,3 +146,9 @@ def test_stand_in_results_are_never_adopted(tmp_path, adopt):
     with pytest.raises(UserError, match="make reproduce SCALE=paper FIGURE=other"):
         adopt(tmp_path / "paper" / "other", "other")
     assert not (tmp_path / "results").exists()
+
+
+def test_what_takes_minutes_to_time_is_measured_at_the_papers_scale_or_where_it_is_asked_for():
+    wanted = script("reproduce").wanted
+    assert "sfo_cost" in wanted("all", "paper") and wanted("sfo_cost", "quick") == ["sfo_cost"]
+    assert set(wanted("all", "paper")) - set(wanted("all", "quick")) == {"sfo_cost"}

@@ -25,6 +25,9 @@ from adam_repro.tracking import PRINTED
 GRID = "grid"
 ARMS = {
     "tuned": "Tuned by the protocol, beside the printed curves: these decide the claims",
+    "sfo": "SFO, which has nothing to tune",
+    "sfo_fresh_masks": "SFO with dropout",
+    "sfo_frozen_masks": "SFO with dropout masks that are the same in every pass",
     "matched": "Matched to the printed curves",
     "ablation": "Ablations",
     "default": "Default settings",

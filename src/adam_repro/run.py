@@ -28,13 +28,15 @@ from adam_repro.data import Dataset
 from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.members import Member
-from adam_repro.optimizers import OPTIMIZERS
+from adam_repro.optimizers import OPTIMIZERS, SFO
+from adam_repro.partition import Partitioned
 from adam_repro.settings import (
     check_device,
     check_numbers,
     check_results,
     checked_settings,
     optimizer_class,
+    partitioned,
     source_hash,
 )
 from adam_repro.surroundings import surroundings
@@ -110,11 +112,17 @@ def prepare(cfg: DictConfig) -> Job:
         "evaluate_at": given["evaluate_at"],
         "seed": given["seed"],
         **({"diagnostics": True} if given["diagnostics"] else {}),  # absent: none, as in records older than they are
+        **({"frozen_noise": True} if given["frozen_noise"] else {}),
     }
     identity: dict[str, Any] = {"config": config}
+    if given["frozen_noise"] and found is not SFO:
+        raise UserError("frozen_noise=true is of minibatches that stay the same: give it with optimizer=sfo.")
     if found in OPTIMIZERS:
         config["optimizer"] = checked_settings(found, optimizer)
         population, resumable, in_step = given["population"], True, True
+    elif found is SFO:
+        config |= partitioned(optimizer, config["dataset"]["train_examples"], most=scale["max_subfunctions"])
+        population, resumable, in_step = None, False, False
     else:
         population = given["guests"]
         resumable, in_step = _try_foreign(found, config, data)
@@ -223,7 +231,11 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
         (job,) = jobs
         model = build_model(job.config).to(job.device)
         optimizer = build_optimizer(job.config, model)
-        return Solo(model, optimizer, schedule=instantiate(job.config["schedule"]), l2=job.config["l2"]), [job]
+        objective = {"schedule": instantiate(job.config["schedule"]), "l2": job.config["l2"]}
+        if not isinstance(optimizer, SFO):
+            return Solo(model, optimizer, **objective), [job]
+        noise = {"seed": job.config["seed"], "frozen_noise": "frozen_noise" in job.config}
+        return Partitioned(model, optimizer, **objective, **noise), [job]
     of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
     population = instantiate(jobs[0].population, _partial_=True)([member for member, _ in of_member.values()])
     return population, [of_member[id(member)][1] for member in population.members]

@@ -15,7 +15,7 @@ import torch
 
 import adam_repro.optimizers
 from adam_repro.errors import UserError
-from adam_repro.optimizers import RuleOptimizer
+from adam_repro.optimizers import SFO, RuleOptimizer
 
 LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers": 1, "tuned_on": 1}
 OPTIONAL = ("train_examples", "workers", "tuned_on")
@@ -88,6 +88,23 @@ def checked_settings(found: type[RuleOptimizer], optimizer: dict[str, Any]) -> d
         return {"_target_": optimizer["_target_"], **found.settings(**given)}
     except ValueError as error:
         raise UserError(f"optimizer: {error}") from None
+
+
+def partitioned(optimizer: dict[str, Any], examples: int, *, most: int | None) -> dict[str, Any]:
+    """The ``optimizer`` node of SFO and the ``batch_size`` of a run: the minibatches of a partition of so many
+    ``examples`` into as many as it asks for, or ``most``, or a few less where that makes them equal."""
+    given = {name: value for name, value in optimizer.items() if name != "_target_"}
+    try:
+        settings = SFO([torch.zeros(1)], **given).defaults
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer: {error}") from None
+    wanted = min(settings["subfunctions"], settings["subfunctions"] if most is None else most)
+    batch_size = math.ceil(examples / wanted)
+    subfunctions = math.ceil(examples / batch_size)
+    if subfunctions < 2:
+        raise UserError(f"optimizer.subfunctions={wanted} cannot be had of {examples} examples: give more of them.")
+    settings = {"_target_": optimizer["_target_"], **settings, "subfunctions": subfunctions}
+    return {"optimizer": settings, "batch_size": batch_size}
 
 
 def source_hash(found: type) -> str:

@@ -17,6 +17,7 @@ from hydra.utils import get_class
 from adam_repro import integrity, memory, records
 from adam_repro.errors import UserError, in_full
 from adam_repro.locks import Lock
+from adam_repro.optimizers import SFO
 from adam_repro.progress import Progress
 from adam_repro.run import Job, build_learner, build_model, checkpoint_of, execute, group_name, load_data
 from adam_repro.sparse import SparseRows
@@ -91,8 +92,16 @@ def bytes_of(group: Sequence[Job]) -> float:
         for tensor in ([part.columns, part.starts] if isinstance(part, SparseRows) else [part])
     ]
     parameters = sum(parameter.numel() for parameter in build_model(group[0].config).parameters())
-    copies = sum(2 + len(getattr(get_class(_rule(job)), "state_names", FOREIGN_STATES)) for job in group)
+    copies = sum(2 + _remembered(job) for job in group)
     return memory.WORKER_BYTES + sum(tensor.nbytes for tensor in tensors) + 4 * parameters * copies
+
+
+def _remembered(job: Job) -> int:
+    """How many tensors as large as all parameters the job's optimizer has at most."""
+    found = get_class(_rule(job))
+    if found is SFO:
+        return SFO.directions(job.config["optimizer"]["subfunctions"])
+    return len(getattr(found, "state_names", FOREIGN_STATES))
 
 
 def all_left_of(groups: Sequence[list[Job]]) -> list[list[Job]]:

@@ -25,7 +25,10 @@ EVALUATION_CHUNK = 1000
 
 
 class Learner(Protocol):
-    """K runs that share their minibatches. Every Tensor it returns has shape [K]."""
+    """K runs that share their minibatches. Every Tensor it returns has shape [K].
+
+    One that has a say in which minibatch it gets has a ``minibatches`` with the arguments of ``shuffled``.
+    """
 
     size: int
 
@@ -73,6 +76,11 @@ class Row:
     evaluation_seconds: float
 
 
+def shuffled(data: Dataset, batch_size: int, *, seed: int, epoch: int) -> Iterator[tuple[Any, Tensor]]:
+    """The minibatches of a pass, x and y of each: new ones in every pass, equal ones for equal seeds."""
+    return data.minibatches(epoch_order(len(data.train_y), seed, epoch), batch_size)
+
+
 def train(
     learner: Learner,
     data: Dataset,
@@ -95,8 +103,8 @@ def train(
     n = len(data.train_y)
     clean = fixed_subset(n, CLEAN_EXAMPLES).to(data.train_y.device)
     clean_x, clean_y = data.train_x.index_select(0, clean), data.train_y[clean]
-    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
-    examples = torch.tensor(sizes, dtype=torch.float64)
+    steps = math.ceil(n / batch_size)
+    minibatches = getattr(learner, "minibatches", shuffled)
     diverged = torch.zeros(learner.size, dtype=torch.int64) if after is None else after.diverged_step.clone()
 
     def row(epoch: int, train_cost: Tensor, began: float) -> Row:
@@ -115,13 +123,14 @@ def train(
         if diverged.all():
             return
         began = time.perf_counter()
-        t = (epoch - 1) * len(sizes)
+        t = (epoch - 1) * steps
         seed_noise(seed, epoch, "noise")
-        learner.begin_epoch(epoch, range(t + 1, t + 1 + len(sizes)))
-        batches = data.minibatches(epoch_order(n, seed, epoch), batch_size)
-        costs = torch.stack([learner.step(x, y) for x, y in batches]).cpu()  # the one wait for a device in an epoch
+        learner.begin_epoch(epoch, range(t + 1, t + 1 + steps))
+        taken = [(learner.step(x, y), len(y)) for x, y in minibatches(data, batch_size, seed=seed, epoch=epoch)]
+        costs = torch.stack([cost for cost, _ in taken]).cpu()  # the one wait for a device in an epoch
+        examples = torch.tensor([size for _, size in taken], dtype=torch.float64)
         _note_divergence(diverged, costs, t)
-        yield row(epoch, examples @ costs.double() / n, began)
+        yield row(epoch, examples @ costs.double() / examples.sum(), began)
 
 
 def _note_divergence(diverged: Tensor, costs: Tensor, t: int) -> None:

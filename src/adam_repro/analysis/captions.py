@@ -45,7 +45,12 @@ CAPTIONS = {
     ),
     "fig2_deterministic": Caption(
         "Figure 2, (b): fully connected network on MNIST, without dropout",
-        f"Training cost by pass under the tuned settings; {BELOW}",
+        f"Training cost by pass under the tuned settings, and of SFO; {BELOW}, and SFO with dropout",
+    ),
+    "sfo_cost": Caption(
+        "Section 6.2: what SFO costs beside Adam",
+        "Seconds of a pass and peak of memory against the number of SFO's minibatches",
+        printed=False,
     ),
     "fig3_first_epochs": Caption(
         "Figure 3, left: convolutional network on CIFAR-10, first passes",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,15 @@ class FigureData:
     def arm(self, name: str) -> pd.DataFrame:
         """The final results of one arm, a line a run."""
         return self.finals[self.finals["arm"] == name]
+
+    def with_arm(self, name: str, sources: Mapping[str, str]) -> FigureData:
+        """The same, with the runs of whole other arms in arm ``name`` as well: of each, the name of its curve there."""
+
+        def joined(frame: pd.DataFrame) -> pd.DataFrame:
+            more = [frame[frame["arm"] == arm].assign(arm=name, curve=curve) for arm, curve in sources.items()]
+            return pd.concat([frame, *(part for part in more if len(part))], ignore_index=True)
+
+        return dataclasses.replace(self, curves=joined(self.curves), finals=joined(self.finals))
 
 
 def load_provenance(folder: Path) -> dict[str, Any]:

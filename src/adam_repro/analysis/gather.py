@@ -155,6 +155,7 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
     first = configs[0]
     tuned = [(entry, record) for entry, record in found if entry["arm"] == "tuned"]
     unmatched = [(entry, record) for entry, record in found if entry["arm"] != "matched"]
+    shuffled = [each for each in found if "subfunctions" not in each[1].config["optimizer"]] or found
     return {
         "figure": figure,
         "scale": scale,
@@ -162,7 +163,7 @@ def _provenance(found: list[tuple], *, figure: str, scale: str, command: str) ->
         "provenance": _one("provenance", [config["dataset"]["provenance"] for config in configs], found),
         "dataset": _one("data", [config["dataset"] for config in configs], found),
         "epochs": _one("epochs", [config["epochs"] for config in configs], found),
-        "batch_size": _one("batch_size", [config["batch_size"] for config in configs], found),
+        "batch_size": _one("batch_size", [record.config["batch_size"] for _, record in shuffled], shuffled),
         "l2": _one("l2", [record.config["l2"] for _, record in unmatched], unmatched),
         "seeds": sorted({config["seed"] for config in configs}),
         "tuned_at": _one("tuned_at", [entry["tuned_at"] for entry, _ in tuned], tuned),

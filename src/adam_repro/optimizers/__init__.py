@@ -8,7 +8,8 @@ the hyper-parameters. It is called in three ways, hence plain arithmetic and no 
 - with K values of each hyper-parameter, shaped to broadcast over K members: K optimizers at once;
 - with symbols in place of all arguments but the flags, to be compiled.
 
-To add an optimizer, write its file and put its class into `OPTIMIZERS`.
+To add an optimizer, write its file and put its class into `OPTIMIZERS`. SFO is none of these: it is no
+rule, and chooses its own minibatches.
 """
 
 from .adadelta import AdaDelta
@@ -20,6 +21,7 @@ from .amsgrad import AMSGrad
 from .averaged_adam import AveragedAdam
 from .rmsprop import RMSProp
 from .rule import RuleOptimizer
+from .sfo import SFO
 from .sgd import SGD, SGDNesterov
 
 OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (
@@ -38,6 +40,7 @@ OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (
 
 __all__ = [
     "OPTIMIZERS",
+    "SFO",
     "SGD",
     "AMSGrad",
     "AdaDelta",

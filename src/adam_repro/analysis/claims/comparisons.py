@@ -104,6 +104,21 @@ def passes_to(data: FigureData, curve: str, target: float) -> pd.Series:
     return pd.Series(firsts, dtype=float).fillna(math.inf)
 
 
+def arrival_differences(data: FigureData, a: str, b: str, target: float) -> tuple[np.ndarray, int]:
+    """ln(a / b) of the passes until ``target``, [seeds], a pass counted from 1, so that none is zero; a miss takes
+    infinitely many. Seeds with which both miss have no ratio: they are left out, and their number stands beside."""
+    passes_a, passes_b = (passes_to(data, curve, target) + 1 for curve in (a, b))
+    passes_a, passes_b = passes_a.align(passes_b, join="inner")
+    reached = np.isfinite(passes_a) | np.isfinite(passes_b)
+    d = paired_differences(*(passes[reached].replace(math.inf, np.nan) for passes in (passes_a, passes_b)))
+    return d, int((~reached).sum())
+
+
+def middle(d: np.ndarray) -> float:
+    """The mean, or where a run diverged the upper median."""
+    return float(d.mean() if np.isfinite(d).all() else np.sort(d)[len(d) // 2]) if len(d) else 0.0
+
+
 def time_to_target(data: FigureData, curve: str, target: float) -> str:
     """The median over seeds of ``passes_to``, in words."""
     firsts = passes_to(data, curve, target)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from adam_repro.analysis.claims import Better, Equal, NotRun, claim
 from adam_repro.analysis.claims.comparisons import (
+    arrival_differences,
     context,
     differences,
     finals,
@@ -16,7 +17,6 @@ from adam_repro.analysis.claims.comparisons import (
     joined,
     mean_of,
     missing,
-    passes_to,
     printed_final,
     time_to_target,
 )
@@ -134,17 +134,14 @@ def _as_fast(data: FigureData, target: float) -> Better | NotRun:
     """The ratio of passes until ``target`` by seed; a pass is counted from 1, so that none is zero."""
     if lack := missing(data, "Adam", "AdaGrad"):
         return lack
-    adam, adagrad = (passes_to(data, name, target) + 1 for name in ("Adam", "AdaGrad"))
-    adam, adagrad = adam.align(adagrad, join="inner")
-    reached = np.isfinite(adam) | np.isfinite(adagrad)  # where both miss there is no ratio
-    if not reached.any():
+    d, left_out = arrival_differences(data, "Adam", "AdaGrad", target)
+    if not len(d):
         return NotRun(joined(f"neither reaches {target} with this objective", context(data)))
-    d = paired_differences(*(passes[reached].replace(math.inf, np.nan) for passes in (adam, adagrad)))
     printed = [points[points["training_cost"] <= target]["epoch"].min() for points in _printed(("Adam", "AdaGrad"))]
     times = " and ".join(f"{name} {time_to_target(data, name, target)}" for name in ("Adam", "AdaGrad"))
     note = joined(
         "" if np.isfinite(d).all() else "here a run that misses the target counts as diverged",
-        "" if reached.all() else f"seeds with which neither reaches it, left out: {(~reached).sum()}",
+        f"seeds with which neither reaches it, left out: {left_out}" if left_out else "",
         f"the paper's x at {target}, median over seeds: {times}",
         context(data),
     )

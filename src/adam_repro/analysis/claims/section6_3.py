@@ -13,6 +13,7 @@ from adam_repro.analysis.claims.comparisons import (
     costs_at,
     joined,
     mean_of,
+    middle,
     missing,
     not_run,
     printed_final,
@@ -47,15 +48,10 @@ def adam_and_adagrad_are_fastest_early(data: FigureData) -> Better | NotRun:
         slower = pd.concat([costs[name] for name in FASTEST], axis=1, join="inner").max(axis=1, skipna=False)
         lost = slower.isna() & costs[SLOWEST].reindex(slower.index).isna()  # both diverged: neither is ahead
         by_pass[epoch] = paired_differences(slower[~lost], costs[SLOWEST])
-    worst = max(by_pass, key=lambda epoch: _middle(by_pass[epoch]))
-    ratios = ", ".join(f"{math.exp(_middle(d)):.3f}" for d in by_pass.values())
+    worst = max(by_pass, key=lambda epoch: middle(by_pass[epoch]))
+    ratios = ", ".join(f"{math.exp(middle(d)):.3f}" for d in by_pass.values())
     note = f"in pass {worst}, the slower of the two over {SLOWEST}; by pass {ratios}; fastest first: {_order(data)}"
     return Better(by_pass[worst], f"printed {_printed_ratio(worst - 1):.3f}", joined(note, context(data)))
-
-
-def _middle(d: np.ndarray) -> float:
-    """The mean, or where a run diverged the upper median."""
-    return float(d.mean() if np.isfinite(d).all() else np.sort(d)[len(d) // 2]) if len(d) else 0.0
 
 
 def _order(data: FigureData) -> str:

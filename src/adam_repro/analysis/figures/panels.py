@@ -231,8 +231,10 @@ def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
     runs = data.arm(arm)
     runs = runs[runs["curve"] == curve]
     setting = runs.iloc[0]
-    momentum = json.loads(setting["hyper"]).get("momentum")
-    parts = [f"{curve}", f"lr {setting['lr']:g}{SCHEDULES[setting['schedule']]}"]
+    hyper = json.loads(setting["hyper"])
+    momentum, subfunctions = hyper.get("momentum"), hyper.get("subfunctions")
+    rate = f"lr {setting['lr']:g}{SCHEDULES[setting['schedule']]}"
+    parts = [curve, rate if subfunctions is None else f"N {subfunctions}"]
     if momentum:
         parts.append(f"μ {momentum:g}" if short else f"momentum {momentum:g}")
     if arm == "matched":
