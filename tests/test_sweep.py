@@ -133,5 +133,6 @@ def test_the_command_that_uploads_is_named_with_the_place_of_the_runs(tmp_path, 
     ours, elsewhere = re.findall(r"Upload:  (make wandb-sync.*?)   \(", capsys.readouterr().out)
     assert ours == "make wandb-sync"
     made = subprocess.run(f"{elsewhere} --dry-run", shell=True, cwd=PROJECT_ROOT, capture_output=True, text=True)
-    asked = shlex.split(made.stdout.splitlines()[-1])
+    (line,) = (line for line in made.stdout.splitlines() if "wandb_sync" in line)  # make says more inside another make
+    asked = shlex.split(line)
     assert asked[-2:] == ["scripts/wandb_sync.py", f"--results={tmp_path}/my results/quick/fig1_mnist"], made.stderr
