@@ -62,7 +62,7 @@ def test_the_overview_has_a_panel_for_each_figure_with_results(tmp_path):
 def test_a_reduced_figure_is_named_in_the_overview(tmp_path):
     folder = build(tmp_path / "fig1_mnist", epochs=20)
     words = " ".join(overview({"fig1_mnist": FigureData.load(folder)}).texts[0].get_text().split())
-    assert "Reduced: Figure 1, left: 20 of 46 passes." in words
+    assert "Reduced: Figure 1, left: 20 of 46 passes. Settings chosen after: Figure 1, left: 46 passes." in words
 
 
 def test_verdicts_are_in_the_order_of_their_numbers_and_sections_are_no_numbers(tmp_path):

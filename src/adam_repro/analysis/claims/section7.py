@@ -42,7 +42,7 @@ def adamax_has_good_defaults(data: FigureData) -> Better | NotRun:
     "L26",
     section="7.2",
     figure=FIGURE,
-    statement="Averaging Adam's parameters exponentially lowers the test loss of MNIST logistic regression.",
+    statement="Averaging Adam's parameters lowers the test loss of MNIST logistic regression by more than a hundredth.",
     margin=0.01,
 )
 def averaging_generalises_better(data: FigureData) -> Better | NotRun:

@@ -58,6 +58,7 @@ def overview(figures: Mapping[str, FigureData]) -> Figure:
 
 def _curves(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
     """Draw the panel; what its legend would say, curves with dropout left out."""
+    data = data.with_arm("tuned", {"sfo": "SFO"})  # it has nothing to tune
     training_cost(axes, data, FRAMES[name], arm="tuned", small=True)
     lines, _ = axes.get_legend_handles_labels()
     if legend := axes.get_legend():
@@ -86,6 +87,15 @@ def _words(shown: Mapping[str, FigureData]) -> str:
         "Wide and faint: the paper's printed curves, digitised. Lines: ours, each optimizer tuned by the same "
         "protocol, mean over n seeds with its 95 % interval; hollow markers: with dropout."
     )
-    shorter = {name: reduced(data).removeprefix("reduced: ") for name, data in shown.items()}
-    parts = "; ".join(f"{TITLES[name].partition(':')[0]}: {words}" for name, words in shorter.items() if words)
-    return f"{text} Reduced: {parts}." if parts else text
+    reductions = {name: reduced(data).removeprefix("reduced: ") for name, data in shown.items()}
+    horizons = {name: _horizon(data) for name, data in shown.items()}
+    for heading, words in (("Reduced", reductions), ("Settings chosen after", horizons)):
+        parts = "; ".join(f"{TITLES[name].partition(':')[0]}: {each}" for name, each in words.items() if each)
+        text += f" {heading}: {parts}." if parts else ""
+    return text
+
+
+def _horizon(data: FigureData) -> str:
+    """After how many passes the settings were chosen, where that is not a run's length."""
+    facts = data.provenance
+    return "" if facts["tuned_at"] in (facts["epochs"], None) else counted(facts["tuned_at"], "pass")
