@@ -48,8 +48,8 @@ compare: FIGURE = fig1_mnist
 compare: setup ## place an optimizer among a figure's: OPTIMIZER=my_pkg.MyOpt|file.py:MyOpt [SEARCH='{lr: [...]}']
 	@$(RUN) scripts/compare.py --optimizer '$(OPTIMIZER)' --figure $(FIGURE) --scale $(SCALE) --search '$(SEARCH)' $(ARGS)
 
-adopt: setup ## make a figure's paper-scale results and settings the committed reference
-	@$(RUN) scripts/adopt.py --figure $(FIGURE)
+adopt: setup ## make a figure's paper-scale results and settings part of the committed reference
+	@$(RUN) scripts/adopt.py --figure $(FIGURE) $(ARGS)
 
 bench: setup ## speed against the typical loop, as ratios of one run; ARGS=--grid for the whole grid too
 	@$(RUN) scripts/benchmark.py $(ARGS)

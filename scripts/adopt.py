@@ -1,7 +1,8 @@
 """Make results at the paper's scale the committed reference: `make adopt FIGURE=fig1_mnist`.
 
 Copies what a reader can check from results/paper/<figure>/ to results/reference/<figure>/, and the chosen settings to
-configs/tuned and configs/matched. `make report SCALE=reference` then draws and decides from the copies.
+configs/tuned and configs/matched. Runs join those that the reference has of the figure, so that it grows by seeds and
+arms; with ARGS=--replace they take their place. `make report SCALE=reference` then draws and decides from all of them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import json
 import shutil
 from pathlib import Path
 
+from adam_repro.analysis.merging import merge
 from adam_repro.app import CONFIGS, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.search import chosen_figures
 from adam_repro.surroundings import PROJECT_ROOT
 
-RESULTS = ["curves.csv", "finals.csv", "measurements.csv", "provenance.json", "tuning.csv", "matching.csv"]
-RESULTS += ["bench.json"]
+RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
+OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "bench.json"]
 SETTINGS = ("tuned", "matched")
 OTHERS = ("properties", "online_convex", "sfo_cost", "bench")
 
@@ -25,15 +27,17 @@ OTHERS = ("properties", "online_convex", "sfo_cost", "bench")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", default="all", help="all, or names separated by commas")
+    parser.add_argument("--replace", action="store_true", help="drop the runs that the reference has of the figure")
     given = parser.parse_args()
     with shown_kindly():
         for figure in chosen_figures(given.figure, others=OTHERS):
-            for path in adopt(PROJECT_ROOT / "results" / "paper" / figure, figure):
+            for path in adopt(PROJECT_ROOT / "results" / "paper" / figure, figure, replace=given.replace):
                 print(path.relative_to(PROJECT_ROOT))
 
 
-def adopt(folder: Path, figure: str) -> list[Path]:
-    """Copy what ``folder`` has; the paths written. UserError for results that are no reference."""
+def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
+    """Join or copy what ``folder`` has; the paths written. UserError for results that are no reference, and for runs
+    that cannot join those that are there."""
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist. Run `make reproduce SCALE=paper FIGURE={figure}` first.")
     provenance = folder / "provenance.json"
@@ -42,14 +46,17 @@ def adopt(folder: Path, figure: str) -> list[Path]:
             f"{folder} was made from stand-in data, which are no reference. Get the real data by `make data`."
         )
     reference = PROJECT_ROOT / "results" / "reference" / figure
-    copies = {folder / name: reference / name for name in RESULTS}
+    joined = not replace and (reference / "finals.csv").exists() and (folder / "finals.csv").exists()
+    if joined:
+        print(merge(reference, folder))
+    copies = {folder / name: reference / name for name in [*([] if joined else RUNS), *OTHER_RESULTS]}
     for kind in SETTINGS:
         copies |= {path: CONFIGS / kind / figure / path.name for path in sorted((folder / kind).glob("*.yaml"))}
     copies = {source: target for source, target in copies.items() if source.exists()}
     for source, target in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    return list(copies.values())
+    return [*([path for name in RUNS if (path := reference / name).exists()] if joined else []), *copies.values()]
 
 
 if __name__ == "__main__":

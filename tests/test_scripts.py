@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import namedtuple
 
+import pandas as pd
 import pytest
 import yaml
 from made_up import write_figure
@@ -137,6 +138,19 @@ def test_adopting_copies_what_a_reader_can_check_and_the_settings(tmp_path, adop
     kept = {f"results/reference/fig/{name}" for name in ("curves.csv", "finals.csv", "provenance.json")}
     assert copied == {*kept, "configs/tuned/fig/adam.yaml"}
     assert (tmp_path / "configs" / "tuned" / "fig" / "adam.yaml").read_text() == "lr: 1"
+
+
+def test_runs_join_the_reference_or_take_its_place(tmp_path, adopt, capsys):
+    folder = tmp_path / "results" / "paper" / "fig"
+    reference = tmp_path / "results" / "reference" / "fig"
+    write_figure(reference, {("tuned", "Adam"): [0.2, 0.3]})
+    write_figure(folder, {("default", "Adam"): [0.1]})
+    (folder / "tuning.csv").write_text("of the new ones")
+    assert {path.name for path in adopt(folder, "fig")} == {"curves.csv", "finals.csv", "provenance.json", "tuning.csv"}
+    assert capsys.readouterr().out == "1 run joined 2 runs of the reference\n"
+    assert pd.read_csv(reference / "finals.csv")["train_cost"].tolist() == [0.2, 0.3, 0.1]
+    adopt(folder, "fig", replace=True)
+    assert (reference / "finals.csv").read_bytes() == (folder / "finals.csv").read_bytes()
 
 
 def test_stand_in_results_are_never_adopted(tmp_path, adopt):

@@ -1,0 +1,121 @@
+"""A reference grows by seeds and arms: runs that were made later, or elsewhere, join those that are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from adam_repro import records
+from adam_repro.analysis.curves import CURVE_COLUMNS, DIAGNOSTIC_COLUMNS, FINAL_COLUMNS, load_provenance
+from adam_repro.analysis.gather import UNDRAWN_ARMS
+from adam_repro.errors import UserError
+
+SETTING = ["arm", "curve", "lr", "schedule", "hyper", "l2"]
+RUN = [*SETTING, "seed"]
+DRAWN = ["arm", "curve", "seed"]  # a run in curves.csv and diagnostics.csv: a drawn curve has one setting
+SHARED = ("experiment", "provenance", "dataset", "epochs", "batch_size", "l2", "curve_version")
+OF_THE_TUNED = ("tuned_at", "tuned_on")  # None where a part has no tuned runs
+COLUMNS = {"finals.csv": FINAL_COLUMNS, "curves.csv": CURVE_COLUMNS, "diagnostics.csv": DIAGNOSTIC_COLUMNS}
+ORIGIN = ("commit", "versions", "hardware")
+
+
+def merge(reference: Path, fresh: Path) -> str:
+    """Join the runs of ``fresh`` to those of ``reference``, both folders of one figure; a sentence on what came of it.
+
+    A run that both have is taken from ``fresh``. Where a drawn curve has another setting there, its old runs go: seeds
+    of two settings are never averaged. ``provenance.json`` gets ``parts``, where the runs that stayed come from.
+    UserError, before anything is written, for runs that cannot stand in one figure: other data, length or batches.
+    """
+    old, new = (_text(folder / "finals.csv") for folder in (reference, fresh))
+    facts, fresh_facts = load_provenance(reference), load_provenance(fresh)
+    _check(reference, facts, fresh_facts)
+    moved = _setting_moved(old, new)
+    stays = ~(moved | _among(old, new, RUN))
+    kept = old[stays]
+    tables = {"finals.csv": _in_order(old, stays, new, SETTING)}
+    for name in ("curves.csv", "diagnostics.csv"):
+        rows, more = (_text(folder / name) for folder in (reference, fresh))
+        if len(rows) or len(more):
+            stays = _among(rows, kept, DRAWN) & ~_among(rows, new, DRAWN)
+            tables[name] = _in_order(rows, stays, more, ["arm", "curve"])
+    joined = _joined(facts, fresh_facts, kept, new) if len(kept) else fresh_facts
+    for name, table in tables.items():
+        records.write_atomically(reference / name, table.to_csv(index=False, lineterminator="\n"))
+    records.write_atomically(reference / "provenance.json", json.dumps(joined, indent=2) + "\n")
+    left = f"; {_runs(old[moved])} of settings that are no longer chosen left it" if moved.any() else ""
+    return f"{_runs(new)} joined {_runs(kept)} of the reference{left}"
+
+
+def _text(path: Path) -> pd.DataFrame:
+    """A table as written, every field a string: what is only carried along must not change in its last digit.
+    Without lines where there is no such file."""
+    if not path.is_file():
+        return pd.DataFrame(columns=COLUMNS[path.name], dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _check(reference: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    both_tuned = [name for name in OF_THE_TUNED if None not in (old["tuned_at"], new["tuned_at"])]
+    differ = [name for name in (*SHARED, *both_tuned) if old.get(name) != new.get(name)]
+    if differ:
+        what = "; ".join(f"{name}: {old.get(name)} and {new.get(name)}" for name in differ)
+        raise UserError(
+            f"The runs of {reference} and the new ones cannot stand in one figure ({what}). "
+            f"`make adopt FIGURE={reference.name} ARGS=--replace` puts the new ones in their place."
+        )
+
+
+def _setting_moved(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series:
+    """The old runs of drawn curves that the new ones draw with another setting."""
+    drawn = ~old["arm"].isin(UNDRAWN_ARMS)
+    return drawn & _among(old, new, ["arm", "curve"]) & ~_among(old, new, SETTING)
+
+
+def _among(rows: pd.DataFrame, others: pd.DataFrame, columns: list[str]) -> pd.Series:
+    known = set(map(tuple, others[columns].to_numpy()))
+    return pd.Series([key in known for key in map(tuple, rows[columns].to_numpy())], index=rows.index, dtype=bool)
+
+
+def _in_order(old: pd.DataFrame, stays: pd.Series, new: pd.DataFrame, setting: list[str]) -> pd.DataFrame:
+    """The old rows that stay and the new ones, as one run of the figure would have written them: arm by arm, curve by
+    curve, then by seed and epoch. What is replaced keeps its place."""
+    rows = pd.concat([old, new], ignore_index=True)
+    levels = (["arm"], ["arm", "curve"], setting)
+    by = {str(level): pd.factorize(pd.MultiIndex.from_frame(rows[level]))[0] for level in levels}
+    by |= {name: rows[name].astype(int) for name in ("seed", "epochs" if "epochs" in rows else "epoch")}
+    order = pd.DataFrame(by).sort_values(list(by), kind="stable").index
+    return rows.loc[[row for row in order if row >= len(old) or stays.iloc[row]]]
+
+
+def _joined(old: dict[str, Any], new: dict[str, Any], kept: pd.DataFrame, fresh: pd.DataFrame) -> dict[str, Any]:
+    tuned_anew = set(fresh[fresh["arm"] == "tuned"]["curve"])
+    tuned = new if new["tuned_at"] is not None else old
+    return {
+        **new,
+        "seeds": sorted({int(seed) for seed in [*kept["seed"], *fresh["seed"]]}),
+        **{name: tuned.get(name) for name in OF_THE_TUNED},
+        "edges": sorted({*new["edges"], *(set(old["edges"]) - tuned_anew)}),
+        "parts": _parts([*old.get("parts", [_part(old)]), _part(new)]),
+    }
+
+
+def _part(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in ("seeds", *ORIGIN, "written")}
+
+
+def _parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One for each origin, with all its seeds and its last date."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        origin = json.dumps([part[name] for name in ORIGIN], sort_keys=True)
+        before = found.get(origin, part)
+        found[origin] = {**part, "seeds": sorted({*before["seeds"], *part["seeds"]})}
+    return list(found.values())
+
+
+def _runs(rows: pd.DataFrame) -> str:
+    number = len(rows.drop_duplicates(RUN))
+    return f"{number} run{'' if number == 1 else 's'}"
