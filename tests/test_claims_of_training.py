@@ -209,8 +209,9 @@ def test_a_run_that_diverged_early_is_slower_than_any(tmp_path):
     assert verdicts(folder).loc["L16", "effect"] == math.inf
 
 
-def late(folder, *, epochs=49, ablation=None, dataset=CIFAR, **costs):
-    runs = tuned(**costs) | ({("ablation", "Adam, beta1 = 0"): ablation} if ablation else {})
+def late(folder, *, epochs=49, without_m=None, frozen_v=None, dataset=CIFAR, **costs):
+    ablated = {("ablation_of_m", "Adam, beta1 = 0"): without_m, ("ablation_of_v", "Adam, v frozen"): frozen_v}
+    runs = tuned(**costs) | {run: cost for run, cost in ablated.items() if cost}
     return write_figure(folder, runs, figure="fig3_full", epochs=epochs, dataset=dataset)
 
 
@@ -240,8 +241,8 @@ def test_the_pass_where_the_papers_axis_ends_decides_and_not_the_last(tmp_path):
 
 
 def test_late_claims_of_a_short_run_are_open_and_say_how_far_it_came(tmp_path):
-    frame = verdicts(late(tmp_path, epochs=20, Adam=0.01, SGDNesterov=0.01, AdaGrad=0.5, ablation=1.0))
-    for id in ("L17a", "L17b", "L18", "L20"):
+    frame = verdicts(late(tmp_path, epochs=20, Adam=0.01, SGDNesterov=0.01, AdaGrad=0.5, without_m=1.0, frozen_v=1.0))
+    for id in ("L17a", "L17b", "L18", "L20a", "L20b"):
         assert frame.loc[id, "verdict"] == "inconclusive"
         assert "not reached: 20 of 46 passes; make reproduce SCALE=paper FIGURE=fig3_full" in frame.loc[id, "note"]
         assert math.isnan(frame.loc[id, "effect"])
@@ -287,9 +288,16 @@ def test_whether_v_hat_vanishes_stays_open_without_the_diagnostics(tmp_path, sha
 
 @pytest.mark.parametrize(("without", "verdict"), [(0.021, "supported"), (0.019, "contradicted")])
 def test_the_first_moment_matters_if_the_cost_doubles_without_it(tmp_path, without, verdict):
-    row = verdicts(late(tmp_path, Adam=0.01, ablation=without)).loc["L20"]
+    frame = verdicts(late(tmp_path, Adam=0.01, without_m=without))
+    assert frame.loc["L20a", "verdict"] == verdict
+    assert frame.loc["L20b", "note"].startswith("not run: Adam, v frozen")
+
+
+@pytest.mark.parametrize(("frozen", "verdict"), [(0.019, "supported"), (0.021, "contradicted"), (0.005, "supported")])
+def test_the_second_moment_matters_little_if_the_cost_does_not_double_with_a_frozen_one(tmp_path, frozen, verdict):
+    row = verdicts(late(tmp_path, Adam=0.01, frozen_v=frozen)).loc["L20b"]
     assert row["verdict"] == verdict
-    assert "v frozen, was not run" in row["note"]
+    assert row["effect"] == pytest.approx(frozen / 0.01, rel=0.01)
 
 
 @pytest.mark.parametrize("figure", FIGURES)

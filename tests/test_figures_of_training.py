@@ -36,7 +36,7 @@ STAND_INS = {"digits": "scikit-learn's digits", "zipf": "bag of words", "shapes"
 def draw(folder, name, *, arms=("tuned", "default"), ablation=False, epochs=12, **more):
     costs = {(arm, curve): 0.1 + 0.02 * place for arm in arms for place, curve in enumerate(CURVES[name])}
     if ablation:
-        costs[("ablation", "Adam, beta1 = 0")] = 0.6
+        costs |= {("ablation_of_m", "Adam, beta1 = 0"): 0.6, ("ablation_of_v", "Adam, v frozen"): 0.2}
     write_figure(folder, costs, figure=name, epochs=epochs, **more)
     return redraw(folder)
 
@@ -192,10 +192,13 @@ def test_with_dropout_an_optimizer_keeps_its_colour_and_is_hollow(tmp_path, name
         assert without.get_markerfacecolor() != with_dropout.get_markerfacecolor() == "white"
 
 
-def test_the_ablation_stands_beside_tuned_adam_in_a_panel_of_its_own(tmp_path):
+def test_the_ablations_stand_beside_tuned_adam_in_a_panel_of_their_own(tmp_path):
     drawn = draw(tmp_path, "fig3_full", ablation=True)
-    axes = panel(drawn, "without its first moment")
-    assert [label.split(", lr")[0] for label in lines(axes)] == ["Adam", "Adam, beta1 = 0"]
+    axes = panel(drawn, "either moment")
+    names = ["Adam", "Adam, beta1 = 0", "Adam, v frozen"]
+    assert [label.split(", lr")[0] for label in lines(axes)] == names
+    looks = {(own(axes, name).get_color(), str(own(axes, name).get_linestyle())) for name in names}
+    assert len(looks) == len(names)
     assert len(lines(panel(drawn, "Tuned"))) == len(CURVES["fig3_full"])
 
 

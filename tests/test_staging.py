@@ -30,6 +30,7 @@ VALUES = {
     "rho": [0.5, 0.95, 0.999],
     "momentum": [0.0, 0.5, 0.99],
     "weight_decay": [0.0, 0.1, 1.0],
+    "frozen_after": [2, 7, 400],
 }
 
 

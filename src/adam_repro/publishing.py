@@ -29,7 +29,8 @@ ARMS = {
     "sfo_fresh_masks": "SFO with dropout",
     "sfo_frozen_masks": "SFO with dropout masks that are the same in every pass",
     "matched": "Matched to the printed curves",
-    "ablation": "Ablations",
+    "ablation_of_m": "Adam without its first moment",
+    "ablation_of_v": "Adam with its second moment as it is after the first pass",
     "default": "Default settings",
     GRID: "Final training cost against learning rate",
 }

@@ -30,6 +30,9 @@ FINAL_COLUMNS = ["arm", "curve", "lr", "schedule", "hyper", "l2", "seed", "statu
 FINAL_COLUMNS += ["train_cost", "train_loss", "test_loss", "test_accuracy", "record"]
 DIAGNOSTIC_COLUMNS = ["arm", "curve", "seed", "epoch", "layer", "below_eps", "sqrt_v_hat_p50"]
 DIAGNOSTIC_COLUMNS += ["step_p50", "step_p99", "step_max", "snr"]
+ABLATIONS = {"ablation_of_m": "Adam, beta1 = 0", "ablation_of_v": "Adam, v frozen"}
+"""The arms of section 6.3's ablations, each with its one curve."""
+
 PRINTED_FIGURE_4 = Path(__file__).with_name("paper_figure_4.csv")
 PRINTED = Path(__file__).with_name("paper_figures_1_to_3.csv")
 

@@ -19,6 +19,7 @@ from .adamax import AdaMax
 from .adamw import AdamW
 from .amsgrad import AMSGrad
 from .averaged_adam import AveragedAdam
+from .frozen_adam import FrozenAdam
 from .rmsprop import RMSProp
 from .rule import RuleOptimizer
 from .sfo import SFO
@@ -29,6 +30,7 @@ OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (
     AdamEpsHat,
     AdaMax,
     AveragedAdam,
+    FrozenAdam,
     AMSGrad,
     AdamW,
     AdaGrad,
@@ -50,6 +52,7 @@ __all__ = [
     "AdamEpsHat",
     "AdamW",
     "AveragedAdam",
+    "FrozenAdam",
     "RMSProp",
     "RuleOptimizer",
     "SGDNesterov",

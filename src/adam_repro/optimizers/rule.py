@@ -16,8 +16,9 @@ from torch.optim.optimizer import ParamsT
 from adam_repro.compilation import compiled
 from adam_repro.staging import Staged, stage
 
-# One name, one meaning, one range in all rules: every number lies in [0, bound).
-UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf}
+# One name, one meaning, one range in all rules: from 0, but for those that begin elsewhere, to below a bound.
+LOWER_BOUND = {"frozen_after": 1}  # without a step there is nothing to freeze
+UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf, "frozen_after": math.inf}
 UPPER_BOUND |= {"beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
 
 # What torch itself keeps in a parameter group beside the hyper-parameters.
@@ -82,9 +83,10 @@ class RuleOptimizer(torch.optim.Optimizer):
             allowed = "True or False"
         else:
             is_number = isinstance(value, Real) and not isinstance(value, bool)
-            if is_number and 0 <= value < UPPER_BOUND[name]:
+            least, bound = LOWER_BOUND.get(name, 0), UPPER_BOUND[name]
+            if is_number and least <= value < bound:
                 return float(value)
-            allowed = f"a number with 0 <= {name} < {UPPER_BOUND[name]}"
+            allowed = f"a number with {least} <= {name} < {bound}"
         raise ValueError(f"{cls.__name__}: {name}={value!r} is not allowed; set {name} to {allowed}.")
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

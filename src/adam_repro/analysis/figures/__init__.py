@@ -29,7 +29,10 @@ STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
 }
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "alpha": 0.65}
 NEWCOMER: dict[str, Any] = {"color": "#8e1bb3", "linestyle": "-", "marker": "*"}
-ABLATION: dict[str, Any] = {"color": "#b00000", "linestyle": (0, (1, 3)), "marker": "*"}
+ABLATED: dict[str, dict[str, Any]] = {
+    "Adam, beta1 = 0": {"color": "#b00000", "linestyle": (0, (1, 3)), "marker": "*"},
+    "Adam, v frozen": {"color": "#c06000", "linestyle": (0, (4, 3)), "marker": "P"},
+}
 RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -49,12 +52,10 @@ RC: Any = {
 
 
 def style_of(curve: str) -> dict[str, Any]:
-    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; an ablation's ("Adam, beta1 =
-    0") its own; any other optimizer's those of a newcomer."""
+    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; an ablation's its own; any
+    other optimizer's those of a newcomer."""
     optimizer, _, variant = curve.partition("+")
-    if "," in optimizer:
-        return ABLATION
-    return STYLES.get(optimizer, NEWCOMER) | (HOLLOW if variant else {})
+    return (STYLES | ABLATED).get(optimizer, NEWCOMER) | (HOLLOW if variant else {})
 
 
 def spaced_markers(points: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.curves import ABLATIONS, FigureData
 from adam_repro.analysis.figures import figure, spaced_markers
 from adam_repro.analysis.figures.panels import (
     FRAMES,
@@ -40,7 +40,7 @@ def fig3_first_epochs(data: FigureData) -> Figure:
 
 @figure("fig3_full")
 def fig3_full(data: FigureData) -> Figure:
-    """Figure 3, right: all 49 passes, and Adam without its first moment."""
+    """Figure 3, right: all 49 passes, and Adam without either moment."""
     title = "Figure 3, right: convolutional network on CIFAR-10"
     return _network(data, title, FRAMES["fig3_full"])
 
@@ -48,8 +48,8 @@ def fig3_full(data: FigureData) -> Figure:
 def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
     rows: list[list[Any]] = [["large", "large"], ["default" if arm == "tuned" else "accuracy", "accuracy"]]
-    extra = [name for name, there in (("ablation", len(data.arm("ablation"))), ("inside", data.diagnostics is not None))
-             if there]  # fmt: skip
+    ablated = data.finals["arm"].isin(ABLATIONS).any()
+    extra = [name for name, there in (("ablated", ablated), ("inside", data.diagnostics is not None)) if there]
     if extra:
         rows.append([extra[0], extra[-1]])
     height = 8.3 + 3 * (len(rows) - 2)
@@ -66,10 +66,9 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
         panels["default"].set_title("Default settings")
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy", arm=arm)
     panels["accuracy"].set_title(f"Test accuracy, {arm} (not in the paper)")
-    if "ablation" in panels:
-        both = _beside_tuned_adam(data)
-        training_cost(panels["ablation"], both, frame, arm="ablation", printed=False, small=True)
-        panels["ablation"].set_title("Adam without its first moment")
+    if "ablated" in panels:
+        training_cost(panels["ablated"], _ablated(data), frame, arm="ablated", printed=False, small=True)
+        panels["ablated"].set_title("What either moment is worth to Adam")
     if "inside" in panels:
         small_roots(panels["inside"], data, arm)
     caption(drawn, data, title, arm=arm, panel=frame.panel, more="Hollow markers: with dropout")
@@ -77,12 +76,12 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     return drawn
 
 
-def _beside_tuned_adam(data: FigureData) -> FigureData:
-    """The same with tuned Adam in the ablation's arm, for comparison."""
+def _ablated(data: FigureData) -> FigureData:
+    """Tuned Adam and its ablations as one arm."""
 
     def joined(frame: Any) -> Any:
-        chosen = (frame["arm"] == "ablation") | ((frame["arm"] == "tuned") & (frame["curve"] == "Adam"))
-        return frame[chosen].assign(arm="ablation")
+        chosen = frame["arm"].isin(ABLATIONS) | ((frame["arm"] == "tuned") & (frame["curve"] == "Adam"))
+        return frame[chosen].assign(arm="ablated")
 
     return dataclasses.replace(data, curves=joined(data.curves), finals=joined(data.finals))
 
