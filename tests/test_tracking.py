@@ -151,6 +151,17 @@ def test_printed_curves_are_runs_beside_ours(tmp_path):
     assert [row["epoch"] for row in rows] == (adam["epoch"] + 1).tolist()
 
 
+def test_a_curve_may_have_any_name(mirrored, tmp_path, caplog):
+    (tuned, *_), _ = mirrored
+    names = ["Adam, beta1 = 0", "mine.py:My/Opt?", "Adam+dropout"]
+    mirror_all([dataclasses.replace(tuned, curve=name) for name in names], TRACKING, tmp_path / "wandb")
+    assert "was not updated" not in caplog.text
+    ids = [name.removeprefix("offline-run-tuned_").partition("_seed")[0] for name in runs(tmp_path / "wandb")]
+    assert ids == ["adam+dropout", "adam-beta1-0", "mine.py-my-opt-"]
+    (shown,) = inspected(tmp_path / "wandb", "tuned_adam-beta1-0", "run")
+    assert "Adam, beta1 = 0" in shown["tags"]
+
+
 def test_a_disk_that_cannot_be_written_costs_a_warning(mirrored, tmp_path, caplog):
     planned, _ = mirrored
     (tmp_path / "wandb").write_text("no folder")

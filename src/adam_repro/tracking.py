@@ -61,10 +61,12 @@ log = logging.getLogger(__name__)
 def run_id(job: Job) -> str:
     """The id of a job's run in W&B: what tells runs apart comes first, as a list in a terminal shows no more.
 
-    Figures and arms share records, and each of them has a run of its own.
+    Figures and arms share records, and each of them has a run of its own. W&B takes no comma or slash in an id; a
+    hyphen stands for what a curve's name ("Adam, beta1 = 0") has of such.
     """
     settings = f"seed{job.config['seed']}_lr{job.lr:g}-{job.key[:8]}"
-    names = [job.arm, job.curve.lower(), settings, job.figure]
+    curve = re.sub(r"[^\w.+-]+", "-", job.curve.lower())
+    names = [job.arm, curve, settings, job.figure]
     return "_".join(name for name in names if name is not None)
 
 
