@@ -29,8 +29,9 @@ STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito's colours
 }
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "alpha": 0.65}
 NEWCOMER: dict[str, Any] = {"color": "#8e1bb3", "linestyle": "-", "marker": "*"}
-ABLATED: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "Adam, beta1 = 0": {"color": "#b00000", "linestyle": (0, (1, 3)), "marker": "*"},
+    "SFO, frozen masks": {"color": "#b00000", "linestyle": (0, (1, 3)), "marker": "*"},
     "Adam, v frozen": {"color": "#c06000", "linestyle": (0, (4, 3)), "marker": "P"},
 }
 RC: Any = {
@@ -52,10 +53,10 @@ RC: Any = {
 
 
 def style_of(curve: str) -> dict[str, Any]:
-    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; an ablation's its own; any
+    """The looks of a curve: its optimizer's; with dropout paler and with hollow markers; a variant's its own; any
     other optimizer's those of a newcomer."""
     optimizer, _, variant = curve.partition("+")
-    return (STYLES | ABLATED).get(optimizer, NEWCOMER) | (HOLLOW if variant else {})
+    return (STYLES | VARIANTS).get(optimizer, NEWCOMER) | (HOLLOW if variant else {})
 
 
 def spaced_markers(points: int) -> dict[str, Any]:
