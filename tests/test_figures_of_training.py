@@ -351,5 +351,21 @@ def test_an_incomplete_grid_is_drawn(tmp_path, more):
     figures.save(FigureData.load(tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize("milestones", [(10,), (10, 100)])
+def test_tuned_optimizers_stand_in_a_legend_of_their_own_that_has_room(tmp_path, milestones):
+    folder = write_vae_grid(tmp_path / "grid", vae, milestones=milestones, forms=("corrected", "uncorrected"))
+    four = {("tuned", name): 120.0 for name in ("Adam", "SGDNesterov", "AdaGrad", "RMSProp")}
+    tuned = pd.read_csv(write_figure(tmp_path / "tuned", four, figure="fig4") / "finals.csv")
+    every = [pd.read_csv(folder / "finals.csv"), *(tuned.assign(epochs=milestone) for milestone in milestones)]
+    pd.concat(every).to_csv(folder / "finals.csv", index=False)
+    drawn = redraw(folder)
+    drawn.draw_without_rendering()
+    (legend,) = drawn.legends
+    assert {text.get_text().split(",")[0] for text in legend.get_texts()} == {name for _, name in four}
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= drawn.bbox.x1 and box.y0 > drawn.texts[0].get_window_extent().y1
+    assert box.y1 < min(axes.xaxis.label.get_window_extent().y0 for axes in drawn.axes if axes.get_xlabel())
+
+
 def test_a_grid_in_which_all_diverged_is_drawn(tmp_path):
     figures.save(FigureData.load(write_vae_grid(tmp_path, lambda *setting: math.nan)), tmp_path)
