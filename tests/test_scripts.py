@@ -101,7 +101,7 @@ def test_help_lists_every_target():
 def test_every_command_of_the_readme_exists():
     readme = (PROJECT_ROOT / "README.md").read_text()
     makefile = (PROJECT_ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z-]+)\b(?=[^a-z])", readme):
+    for target in re.findall(r"(?:`|^ {4}|^\$ )make ([a-z-]+)", readme, re.M):
         assert f"\n{target}:" in makefile, target
     for path in re.findall(r"python (\S+\.py)", readme):
         assert (PROJECT_ROOT / path).is_file(), path

@@ -86,10 +86,23 @@ def write(draw: Callable[[], Figure], folder: Path) -> list[Path]:
     """Draw, with the looks of all figures, and write figure.svg and figure.png into ``folder``."""
     with matplotlib.rc_context(RC):
         drawn = draw()
+        _settle(drawn)
         paths = [folder / "figure.svg", folder / "figure.png"]
         drawn.savefig(paths[0], metadata={"Date": None, "Creator": None})
         drawn.savefig(paths[1], dpi=150, metadata={"Software": None})
     return paths
+
+
+def _settle(drawn: Figure) -> None:
+    """Lay the figure out once and hold its axes where they are, to a millionth of its size.
+
+    The solver behind the layout orders its variables by their addresses, so that its last bits differ from process to
+    process; identifiers in an SVG are hashes of positions, and would differ with them.
+    """
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")
+    for axes in drawn.axes:
+        axes.set_position(tuple(round(place, 6) for place in axes.get_position().bounds))
 
 
 for name in ("section6_1", "section6_2", "section6_3", "section6_4", "section7", "measured"):
