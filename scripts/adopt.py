@@ -49,6 +49,8 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
     joined = not replace and (reference / "finals.csv").exists() and (folder / "finals.csv").exists()
     if joined:
         print(merge(reference, folder))
+    elif (folder / "finals.csv").exists():
+        (reference / "diagnostics.csv").unlink(missing_ok=True)  # of the runs that go; the new ones may have none
     copies = {folder / name: reference / name for name in [*([] if joined else RUNS), *OTHER_RESULTS]}
     for kind in SETTINGS:
         copies |= {path: CONFIGS / kind / figure / path.name for path in sorted((folder / kind).glob("*.yaml"))}

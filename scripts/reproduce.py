@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from adam_repro.analysis import page, report
@@ -33,9 +35,8 @@ def main() -> None:
     given = parser.parse_args()
     stop_by_signals()
     with shown_kindly():
-        overrides = [f"results={given.results.absolute()}", *given.overrides]
         chosen = wanted(given.figure, given.scale)
-        sys.exit(reproduce(given.scale, chosen, results=given.results, overrides=overrides))
+        sys.exit(reproduce(given.scale, chosen, results=given.results, overrides=given.overrides))
 
 
 def wanted(names: str, scale: str) -> list[str]:
@@ -50,17 +51,18 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     if scale not in scales:
         raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
     status = 0
+    passed = [f"scale={scale}", f"results={results.absolute()}", *overrides]
     for figure in chosen:
         folder = results / scale / figure
         print(f"\n{figure}, scale {scale}", flush=True)
         if figure in MEASURED:
-            status |= entry_point(figure, f"scale={scale}", *overrides)
+            status |= entry_point(figure, *passed)
         else:
             (folder / "index.csv").unlink(missing_ok=True)
-            status |= entry_point(experiment_of(figure), f"figure={figure}", f"scale={scale}", *overrides)
+            status |= entry_point(experiment_of(figure), f"figure={figure}", *passed)
             if not (folder / "index.csv").exists():
                 continue
-            command = f"make reproduce SCALE={scale} FIGURE={figure}"
+            command = command_of(figure, scale, overrides)
             milestones = node_of(figure).get("milestones", [])
             gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
         report.build(folder)
@@ -70,6 +72,12 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         report.build_overview(results / scale)
         print(f"Report: {page.write(results / scale, reference)}")
     return status
+
+
+def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
+    """The command that makes this figure as it is: what was overridden is part of it."""
+    args = f' ARGS="{shlex.join(overrides)}"' if overrides else ""
+    return f"make reproduce SCALE={scale} FIGURE={figure}{args}"
 
 
 def entry_point(experiment: str, *overrides: str) -> int:

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from made_up import write_figure
+from matplotlib.figure import Figure
 
 from adam_repro.analysis import figures
 from adam_repro.analysis.curves import FigureData
@@ -114,6 +115,20 @@ def test_equal_data_make_equal_files(tmp_path):
     first = [path.read_bytes() for path in figures.save(data, data.folder)]
     assert [path.read_bytes() for path in figures.save(data, data.folder)] == first
     assert {path.name for path in tmp_path.iterdir()} >= {"figure.png", "figure.svg"}
+
+
+def test_the_last_bits_of_a_layout_are_in_no_file(tmp_path):
+    """They differ from process to process, and identifiers in an SVG are hashes of positions."""
+    made = []
+    for bits in (0.0, 1e-13):
+
+        def draw(bits=bits):
+            drawn = Figure()
+            drawn.add_axes((0.1 + bits, 0.2, 0.7 - bits, 0.6)).plot([0, 1], [0, 1])
+            return drawn
+
+        made.append([path.read_bytes() for path in figures.write(draw, tmp_path)])
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize(("name", "panels"), [("properties", 6), ("online_convex", 4)])

@@ -45,6 +45,7 @@ def test_seeds_that_are_joined_are_the_figure_byte_for_byte(figure, tmp_path):
     assert joined["seeds"] == whole["seeds"] and joined["commit"] == "of the late ones"
     assert [part["seeds"] for part in joined["parts"]] == [[0], whole["seeds"][1:]]
     assert [part["commit"] for part in joined["parts"]] == [whole["commit"], "of the late ones"]
+    assert {part["command"] for part in joined["parts"]} == {whole["command"]}
     runs = pd.read_csv(early / "finals.csv")["seed"]
     assert said == f"{(runs > 0).sum()} runs joined {(runs == 0).sum()} runs of the reference"
 
@@ -59,6 +60,20 @@ def test_arms_that_are_joined_are_the_figure_byte_for_byte(tmp_path):
     assert {name: facts_of(first)[name] for name in ("tuned_at", "edges")} == {
         name: facts_of(REFERENCE / figure)[name] for name in ("tuned_at", "edges")
     }
+
+
+def test_a_part_is_asked_only_for_what_its_runs_tell(tmp_path):
+    """Matched runs have an L2 each, and SFO cuts minibatches of its own: neither is in the way."""
+    old = write_figure(tmp_path / "old", {("tuned", "Adam"): [0.2]})
+    new = write_figure(tmp_path / "new", {("matched", "Adam"): [0.3]}, l2=None, batch_size=128, tuned_at=None)
+    merge(old, new)
+    assert facts_of(old)["l2"] == 1e-4 and facts_of(old)["tuned_at"] == 46
+    sfo = write_figure(tmp_path / "sfo", {("sfo", "SFO"): [0.1]}, batch_size=2500, tuned_at=None)
+    ends = pd.read_csv(sfo / "finals.csv").assign(hyper='{"subfunctions":24}')
+    ends.to_csv(sfo / "finals.csv", index=False)
+    merge(old, sfo)
+    assert facts_of(old)["batch_size"] == 128
+    assert FigureData.load(old).finals["arm"].tolist() == ["tuned", "matched", "sfo"]
 
 
 def test_joining_twice_changes_nothing(tmp_path):

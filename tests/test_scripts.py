@@ -149,7 +149,9 @@ def test_runs_join_the_reference_or_take_its_place(tmp_path, adopt, capsys):
     assert {path.name for path in adopt(folder, "fig")} == {"curves.csv", "finals.csv", "provenance.json", "tuning.csv"}
     assert capsys.readouterr().out == "1 run joined 2 runs of the reference\n"
     assert pd.read_csv(reference / "finals.csv")["train_cost"].tolist() == [0.2, 0.3, 0.1]
+    (reference / "diagnostics.csv").write_text("of the old ones")
     adopt(folder, "fig", replace=True)
+    assert not (reference / "diagnostics.csv").exists()
     assert (reference / "finals.csv").read_bytes() == (folder / "finals.csv").read_bytes()
 
 
@@ -160,6 +162,13 @@ def test_stand_in_results_are_never_adopted(tmp_path, adopt):
     with pytest.raises(UserError, match="make reproduce SCALE=paper FIGURE=other"):
         adopt(tmp_path / "paper" / "other", "other")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_figure_names_the_command_that_makes_it_as_it_is():
+    command_of = script("reproduce").command_of
+    assert command_of("fig4", "paper", []) == "make reproduce SCALE=paper FIGURE=fig4"
+    shown = command_of("fig4", "paper", ["epochs=10", "seed=range(3)"])
+    assert shown == """make reproduce SCALE=paper FIGURE=fig4 ARGS="epochs=10 'seed=range(3)'\""""
 
 
 def test_what_takes_minutes_to_time_is_measured_at_the_papers_scale_or_where_it_is_asked_for():

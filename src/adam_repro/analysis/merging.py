@@ -16,10 +16,9 @@ from adam_repro.errors import UserError
 SETTING = ["arm", "curve", "lr", "schedule", "hyper", "l2"]
 RUN = [*SETTING, "seed"]
 DRAWN = ["arm", "curve", "seed"]  # a run in curves.csv and diagnostics.csv: a drawn curve has one setting
-SHARED = ("experiment", "provenance", "dataset", "epochs", "batch_size", "l2", "curve_version")
-OF_THE_TUNED = ("tuned_at", "tuned_on")  # None where a part has no tuned runs
+SHARED = ("experiment", "provenance", "dataset", "epochs", "batch_size", "l2", "tuned_at", "tuned_on", "curve_version")
 COLUMNS = {"finals.csv": FINAL_COLUMNS, "curves.csv": CURVE_COLUMNS, "diagnostics.csv": DIAGNOSTIC_COLUMNS}
-ORIGIN = ("commit", "versions", "hardware")
+ORIGIN = ("commit", "versions", "hardware", "command")
 
 
 def merge(reference: Path, fresh: Path) -> str:
@@ -31,7 +30,7 @@ def merge(reference: Path, fresh: Path) -> str:
     """
     old, new = (_text(folder / "finals.csv") for folder in (reference, fresh))
     facts, fresh_facts = load_provenance(reference), load_provenance(fresh)
-    _check(reference, facts, fresh_facts)
+    shared = _agreed(reference, _stated(facts, old), _stated(fresh_facts, new))
     moved = _setting_moved(old, new)
     stays = ~(moved | _among(old, new, RUN))
     kept = old[stays]
@@ -41,7 +40,7 @@ def merge(reference: Path, fresh: Path) -> str:
         if len(rows) or len(more):
             stays = _among(rows, kept, DRAWN) & ~_among(rows, new, DRAWN)
             tables[name] = _in_order(rows, stays, more, ["arm", "curve"])
-    joined = _joined(facts, fresh_facts, kept, new) if len(kept) else fresh_facts
+    joined = {**_joined(facts, fresh_facts, kept, new), **shared} if len(kept) else fresh_facts
     for name, table in tables.items():
         records.write_atomically(reference / name, table.to_csv(index=False, lineterminator="\n"))
     records.write_atomically(reference / "provenance.json", json.dumps(joined, indent=2) + "\n")
@@ -57,15 +56,27 @@ def _text(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def _check(reference: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    both_tuned = [name for name in OF_THE_TUNED if None not in (old["tuned_at"], new["tuned_at"])]
-    differ = [name for name in (*SHARED, *both_tuned) if old.get(name) != new.get(name)]
-    if differ:
-        what = "; ".join(f"{name}: {old.get(name)} and {new.get(name)}" for name in differ)
+def _stated(facts: dict[str, Any], runs: pd.DataFrame) -> dict[str, Any]:
+    """What the runs of a part share, as far as they are of a kind that tells: see ``gather``."""
+    silent: set[str] = set()
+    if not (runs["arm"] == "tuned").any():
+        silent |= {"tuned_at", "tuned_on"}
+    if (runs["arm"] == "matched").all():  # each with an L2 of its own
+        silent.add("l2")
+    if runs["hyper"].str.contains("subfunctions").all():  # SFO's minibatches are its own
+        silent.add("batch_size")
+    return {name: facts.get(name) for name in SHARED if name not in silent}
+
+
+def _agreed(reference: Path, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What both parts or one of them state; UserError where they differ."""
+    if differ := [name for name in SHARED if name in old and name in new and old[name] != new[name]]:
+        what = "; ".join(f"{name}: {old[name]} and {new[name]}" for name in differ)
         raise UserError(
             f"The runs of {reference} and the new ones cannot stand in one figure ({what}). "
             f"`make adopt FIGURE={reference.name} ARGS=--replace` puts the new ones in their place."
         )
+    return old | new
 
 
 def _setting_moved(old: pd.DataFrame, new: pd.DataFrame) -> pd.Series:
@@ -92,11 +103,9 @@ def _in_order(old: pd.DataFrame, stays: pd.Series, new: pd.DataFrame, setting: l
 
 def _joined(old: dict[str, Any], new: dict[str, Any], kept: pd.DataFrame, fresh: pd.DataFrame) -> dict[str, Any]:
     tuned_anew = set(fresh[fresh["arm"] == "tuned"]["curve"])
-    tuned = new if new["tuned_at"] is not None else old
     return {
         **new,
         "seeds": sorted({int(seed) for seed in [*kept["seed"], *fresh["seed"]]}),
-        **{name: tuned.get(name) for name in OF_THE_TUNED},
         "edges": sorted({*new["edges"], *(set(old["edges"]) - tuned_anew)}),
         "parts": _parts([*old.get("parts", [_part(old)]), _part(new)]),
     }
