@@ -160,6 +160,16 @@ def test_the_readmes_tables_are_written_between_their_markers(tmp_path):
     assert readme.read_text() == twice
 
 
+@pytest.mark.parametrize(("epochs", "said"), [(10, "; reduced: 10 of 46 passes |"), (46, " |")])
+def test_the_readme_says_where_a_verdict_is_of_shorter_runs(tmp_path, epochs, said):
+    build(tmp_path / "reference" / "fig1_mnist", epochs=epochs)
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    report.update_readme(readme, tmp_path / "reference")
+    headline = next(line for line in readme.read_text().splitlines() if "**supported**" in line)
+    assert headline.endswith(f"n = 5{said}")
+
+
 TORTURE = {"faults": {"SIGINT": 2}, "outcomes": {"full disk: completed": 3}, "sweeps completed": 5, "runs lost": 0} | {
     "records that differ": 0,
     "groups trained twice by commands at once": 0,
