@@ -8,7 +8,7 @@ from adam_repro.products import Linear, product
 
 
 @pytest.mark.parametrize(
-    "onednn", [False, pytest.param(True, marks=pytest.mark.skipif(not products.ONEDNN, reason="no oneDNN"))]
+    "onednn", [False, pytest.param(True, marks=pytest.mark.skipif(not products.HAS_ONEDNN, reason="no oneDNN"))]
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_product_is_the_product_for_rows_columns_and_transposes(monkeypatch, onednn, dtype):
@@ -17,11 +17,13 @@ def test_a_product_is_the_product_for_rows_columns_and_transposes(monkeypatch, o
     for m, n, k in ((1, 1, 1), (30, 7, 785), (240, 96, 800)):
         a = torch.randn(m, k, generator=generator, dtype=dtype)
         b = torch.randn(n, k + 16, generator=generator, dtype=dtype)[:, :k]  # rows that lie apart in memory
+        bias = torch.randn(n, generator=generator, dtype=dtype)
         expected = (a[:, None].double() * b.double()).sum(2).to(dtype)
         for right in (b, b.contiguous(), b.t().contiguous().t()):
             got = product(a, right)
             assert got.shape == (m, n) and got.dtype == dtype and got.is_contiguous()
             torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-4)
+            torch.testing.assert_close(product(a, right, bias), expected + bias, rtol=1e-5, atol=1e-4)
 
 
 def test_a_layer_and_its_gradients_are_those_of_torch():

@@ -1,9 +1,10 @@
-"""softplus against torch's own, its value and its gradient, compiled and not."""
+"""softplus and the cross-entropy against torch's own, values and gradients, compiled and not."""
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from adam_repro.softplus import softplus
+from adam_repro.softplus import bernoulli_cross_entropy, softplus
 
 X = torch.cat((torch.linspace(-40, 40, 4001), torch.logspace(-30, 2, 500), -torch.logspace(-30, 1.9, 500)))
 
@@ -33,3 +34,16 @@ def test_it_has_no_bound():
     x = torch.tensor([-torch.inf, -1e30, 0.0, 1e30, torch.inf, torch.nan])
     expected = torch.nn.functional.softplus(x)
     torch.testing.assert_close(softplus(x), expected, equal_nan=True)
+
+
+def test_the_cross_entropy_and_its_gradient_are_those_of_torch(compiler):
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((25, 200), (7, 3)):
+        logits = (10 * torch.randn(shape, generator=generator, dtype=torch.float64)).requires_grad_()
+        targets, weights = torch.rand(shape, generator=generator).double(), torch.rand(shape[0], generator=generator)
+        costs = bernoulli_cross_entropy(logits, targets)
+        expected = binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+        torch.testing.assert_close(costs, expected, rtol=1e-12, atol=0)
+        (gradient,) = torch.autograd.grad(costs @ weights.double(), logits)
+        (wanted,) = torch.autograd.grad(expected @ weights.double(), logits)
+        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-15)

@@ -1,8 +1,9 @@
 """Matrix products on the CPU by the faster of the two libraries that PyTorch carries.
 
-``torch.mm`` is MKL's product, which on AMD's processors leaves half of each AVX-512 register empty: where there are
-such registers, oneDNN's is up to twice as fast, and where there are none it is a tenth slower. oneDNN makes its kernels
-for the processor at hand; PyTorch has no public name for its float32 product and its compiler calls the operator below.
+``torch.mm`` is MKL's product. On AMD's processors that leaves half of each AVX-512 register empty: with such registers
+oneDNN's is up to twice as fast there. It makes its kernels for the instructions at hand, whoever makes the processor.
+Elsewhere MKL's is the faster, by a tenth for large products and more than half for small ones. PyTorch has no public
+name for oneDNN's float32 product, and its compiler calls the operator below.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-ONEDNN = ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+from adam_repro.surroundings import processor
+
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+ONEDNN = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512") and "AMD" in processor()
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a [m, k] times the transpose of b [n, k]: [m, n]."""
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a [m, k] times the transpose of b [n, k], plus ``bias`` [n] in each row: [m, n]."""
     if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":  # it has no float64
-        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
-    return torch.mm(a, b.t())
+        return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+    return nn.functional.linear(a, b, bias)
 
 
 class Linear(nn.Linear):
@@ -36,7 +39,7 @@ class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return product(x, weight).add_(bias)
+        return product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:

@@ -21,12 +21,14 @@ def surroundings() -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("adam-repro", "torch", "numpy")},
         },
-        "hardware": {"processor": _processor(), "simd": torch.backends.cpu.get_cpu_capability()},
+        "hardware": {"processor": processor(), "simd": torch.backends.cpu.get_cpu_capability()},
         "commit": _commit(),
     }
 
 
-def _processor() -> str:
+@functools.cache
+def processor() -> str:
+    """The processor's name as its maker gives it, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adam_repro.products import Linear
-from adam_repro.softplus import softplus
+from adam_repro.softplus import bernoulli_cross_entropy, softplus
 
 FIRST_STD = 0.01  # Kingma & Welling 2014, section 5
 
@@ -42,18 +42,16 @@ class VAE(nn.Module):
 
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean negative bound of a minibatch; ``y`` plays no part."""
-        logits, mean, log_variance = self(x)
-        return (_reconstruction(logits, x).sum() + _divergence(mean, log_variance).sum()) / len(x)
+        return self._bounds(x).mean()
 
     def judged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits, mean, log_variance = self(x)
-        bounds = _reconstruction(logits, x).sum(1) + _divergence(mean, log_variance).sum(1)
+        bounds = self._bounds(x)
         return bounds, torch.full_like(bounds, math.nan)
 
-
-def _reconstruction(logits: Tensor, x: Tensor) -> Tensor:
-    """The cross-entropy of each pixel, [batch, pixels]."""
-    return softplus(logits) - logits * x
+    def _bounds(self, x: Tensor) -> Tensor:
+        """The negative bound of each image, [batch]."""
+        logits, mean, log_variance = self(x)
+        return bernoulli_cross_entropy(logits, x) + _divergence(mean, log_variance).sum(1)
 
 
 def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
