@@ -1,6 +1,6 @@
 """Convergence (section 4, appendix 10.1): regret on random streams and on those of Reddi et al., the bound, the lemmas.
 
-Claims C15 to C18, and the construction of Wilson et al. About three quarters of a minute.
+Claims C15 to C18, and the construction of Wilson et al. About a minute.
 
     python experiments/online_convex.py
 """

@@ -1,7 +1,7 @@
 """What the paper says of its algorithms themselves (sections 1, 2, 3, 5 and 7): 24 groups of measurements, no data set.
 
 Claims C1 to C14 and C19 to C28: invariances, bounds on steps, bias and its correction, limits, relatives, averaging,
-defaults. About half a minute.
+defaults. About a minute.
 
     python experiments/properties.py
 """

@@ -21,6 +21,7 @@ from adam_repro.errors import UserError
 from adam_repro.process import Stopped, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.workers import one_thread_each
 
 MEASURED = ("properties", "online_convex", "sfo_cost")  # they write their own measurements and train no runs
 TIMED = ("sfo_cost",)  # of these, what takes minutes of a machine for itself: of all figures only at the paper's scale
@@ -53,19 +54,24 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     status = 0
     passed = [f"scale={scale}", f"results={results.absolute()}", *overrides]
     for figure in chosen:
+        if figure in MEASURED:
+            continue
         folder = results / scale / figure
         print(f"\n{figure}, scale {scale}", flush=True)
-        if figure in MEASURED:
-            status |= entry_point(figure, *passed)
-        else:
-            (folder / "index.csv").unlink(missing_ok=True)
-            status |= entry_point(experiment_of(figure), f"figure={figure}", *passed)
-            if not (folder / "index.csv").exists():
-                continue
-            command = command_of(figure, scale, overrides)
-            milestones = node_of(figure).get("milestones", [])
-            gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
+        (folder / "index.csv").unlink(missing_ok=True)
+        status |= entry_points([experiment_of(figure), f"figure={figure}", *passed])
+        if not (folder / "index.csv").exists():
+            continue
+        command = command_of(figure, scale, overrides)
+        milestones = node_of(figure).get("milestones", [])
+        gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
         report.build(folder)
+    for figures in side_by_side([figure for figure in chosen if figure in MEASURED]):
+        print(f"\n{', '.join(figures)}, scale {scale}", flush=True)
+        with one_thread_each():
+            status |= entry_points(*([figure, *passed] for figure in figures))
+        for figure in figures:
+            report.build(results / scale / figure)
     reference = PROJECT_ROOT / "results" / "reference"
     report.show_verdicts(results / scale, reference)
     if report.built(results / scale):
@@ -74,21 +80,35 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     return status
 
 
+def side_by_side(measured: list[str]) -> list[list[str]]:
+    """Which of MEASURED run at the same time: all of them, but for what needs a machine for itself."""
+    together = [figure for figure in measured if figure not in TIMED]
+    return [*([together] if together else []), *([figure] for figure in measured if figure in TIMED)]
+
+
 def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
     """The command that makes this figure as it is: what was overridden is part of it."""
     args = f' ARGS="{shlex.join(overrides)}"' if overrides else ""
     return f"make reproduce SCALE={scale} FIGURE={figure}{args}"
 
 
-def entry_point(experiment: str, *overrides: str) -> int:
-    """Run an experiment as a user would, from the project's folder."""
-    command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
-    process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"})
+def entry_points(*commands: list[str]) -> int:
+    """Run experiments at the same time, each as a user would from the project's folder: its name and its overrides."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides],
+            cwd=PROJECT_ROOT,
+            env=os.environ | {WITHIN: "1"},
+        )
+        for experiment, *overrides in commands
+    ]
     try:
-        return min(process.wait(), 1)
+        return int(any([process.wait() for process in processes]))
     except Stopped:
-        process.terminate()  # a terminal has sent it the signal, too; a second one does no harm
-        process.wait()
+        for process in processes:
+            process.terminate()  # a terminal has sent it the signal, too; a second one does no harm
+        for process in processes:
+            process.wait()
         raise
 
 

@@ -29,6 +29,8 @@ SEEDS, DIMENSIONS, BOX, ALPHA = 10, 10, 1.0, 0.1
 TIMES = (100, 300, 1000, 3000, 10_000, 30_000)
 LAMBDA = 1 - 1e-8  # what the paper suggests
 DECAYS = (1.0, LAMBDA, 1 - 1e-4, 1 - 1e-3)
+# beta1 and lambda of what is played on each stream
+STREAMS = {"linear": ((0.9, LAMBDA), (0.0, 1.0)), "squares": ((0.0, 1.0), *((0.9, decay) for decay in DECAYS))}
 LEMMA_STEPS = 10_000
 SPARSE_DIMENSIONS = (10, 100, 1000)
 SPARSE_SEEDS, SPARSE_STEP_SIZES = 5, [10.0 ** (half / 2) for half in range(-4, 8)]
@@ -47,16 +49,18 @@ class Regret:
 
 
 @functools.cache
-def play(stream: str, seed: int, decay: float = LAMBDA, beta1: float = 0.9) -> Regret:
-    """Adam with beta2 = 0.999 on a random stream, for ten seeds at once.
+def play(stream: str, seed: int) -> dict[tuple[float, float], Regret]:
+    """Adam with beta2 = 0.999 on a random stream, for ten seeds and all of its STREAMS' (beta1, lambda) at once.
 
     ``linear``: <g_t, theta> with independent normal g_t of mean w, clipped at 3. ``squares``:
     (<x_t, theta> - y_t)^2 / 2 with normal x_t and y_t = <x_t, w> + noise. w is drawn once for a seed, inside the box.
     """
     sources = [generator(seed + place, 0, stream) for place in range(SEEDS)]
     w = torch.stack([torch.rand(DIMENSIONS, generator=source, dtype=torch.float64) - 0.5 for source in sources])
-    theta, m, v, squares, total = torch.zeros(5, SEEDS, DIMENSIONS, dtype=torch.float64)
-    loss, standing, largest = torch.zeros(3, SEEDS, dtype=torch.float64)
+    arms = STREAMS[stream]
+    beta1, decay = torch.tensor(arms, dtype=torch.float64).t()[..., None, None]
+    theta, m, v, squares, total = torch.zeros(5, len(arms), SEEDS, DIMENSIONS, dtype=torch.float64)
+    loss, standing, largest = torch.zeros(3, len(arms), SEEDS, dtype=torch.float64)
     moments = torch.zeros(SEEDS, DIMENSIONS + 1, DIMENSIONS + 1, dtype=torch.float64)
     found: list[tuple[Tensor, ...]] = []
     for t in range(1, max(TIMES) + 1):
@@ -67,23 +71,24 @@ def play(stream: str, seed: int, decay: float = LAMBDA, beta1: float = 0.9) -> R
         x, noise = drawn[(t - 1) % 1000, :, :-1], drawn[(t - 1) % 1000, :, -1]
         if stream == "linear":
             g = (x + w).clamp(-3, 3)
-            loss, total = loss + (g * theta).sum(1), total + g
+            loss, total = loss + (g * theta).sum(-1), total + g
         else:
             y = (x * w).sum(1) + noise
-            residual = (x * theta).sum(1) - y
-            g = residual[:, None] * x
+            residual = (x * theta).sum(-1) - y
+            g = residual[..., None] * x
             loss, standing = loss + residual**2 / 2, standing + y**2 / 2
             both = torch.cat([x, y[:, None]], 1)
             moments += both[:, :, None] * both[:, None, :]
-        squares, largest = squares + g**2, torch.maximum(largest, g.abs().amax(1))
+        squares, largest = squares + g**2, torch.maximum(largest, g.abs().amax(-1))
         theta, m, v = Adam.rule(
             theta, g, m, v, t, lr=ALPHA / math.sqrt(t), beta1=beta1 * decay ** (t - 1), beta2=0.999, eps=1e-8
         )
         theta = theta.clamp(-BOX, BOX)
         if t in TIMES:
-            least = -BOX * total.abs().sum(1) if stream == "linear" else least_squares(moments)
+            least = -BOX * total.abs().sum(-1) if stream == "linear" else least_squares(moments)
             found.append((loss - least, standing - least, v / (1 - 0.999**t), squares.sqrt(), largest))
-    return Regret(*(torch.stack(values) for values in zip(*found, strict=True)))
+    kept = [torch.stack(values) for values in zip(*found, strict=True)]
+    return {arm: Regret(*(values[:, place] for values in kept)) for place, arm in enumerate(arms)}
 
 
 def least_squares(moments: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ def growth(seed: int) -> Iterator[Measurement]:
     """C15: the slope of log R(T) over log T on random streams, and R(T) / T on the streams of Reddi et al."""
     t = torch.tensor(TIMES, dtype=torch.float64)
     for stream in ("linear", "squares"):
-        played = play(stream, seed)
+        played = play(stream, seed)[0.9, LAMBDA]
         regret = played.regret
         for place, time in enumerate(TIMES):
             yield f"mean regret over seeds, {stream}", f"T = {time}", regret[place].mean().item()
@@ -189,16 +194,17 @@ def gradients_of(arm: Arm, seed: int) -> Callable[[int], float]:
 
 def bounds(seed: int) -> Iterator[Measurement]:
     """C16: the bound of Theorem 4.1 against the regret; its third term; Lemma 10.3."""
-    for stream, (beta1, decay) in itertools.product(("linear", "squares"), ((0.9, LAMBDA), (0.0, 0.0))):
-        found, kind = play(stream, seed, decay or 1.0, beta1), f"{stream}, beta1 = {beta1:g}"
+    for stream, (beta1, decay) in itertools.product(("linear", "squares"), ((0.9, LAMBDA), (0.0, 1.0))):
+        found, kind = play(stream, seed)[beta1, decay], f"{stream}, beta1 = {beta1:g}"
         for place, time in enumerate(TIMES):
             parts = (found.v_hat[place], found.norm[place], found.largest[place])
-            terms = torch.stack(theorem(*parts, time, beta1=beta1, beta2=0.999, decay=decay))
+            # without beta1 the third term does not depend on lambda, and is taken at its least
+            terms = torch.stack(theorem(*parts, time, beta1=beta1, beta2=0.999, decay=decay if beta1 else 0.0))
             trivial = 2 * BOX * found.largest[place] * DIMENSIONS * time
             yield f"bound / regret, {kind}", f"T = {time}", (terms.sum(0) / found.regret[place]).min().item()
             yield f"bound / (2 G d T), {kind}", f"T = {time}", (terms.sum(0) / trivial).max().item()
             yield f"third term's share of the bound, {kind}", f"T = {time}", (terms[2] / terms.sum(0)).min().item()
-    for arm in ARMS[:2]:  # beta1 = 0: the third term does not depend on lambda, and is taken at its least
+    for arm in ARMS[:2]:
         time, _, average = reddi(arm, seed)[-1]
         gradient = gradients_of(arm, seed)
         squares = [gradient(t) ** 2 for t in range(1, time + 1)]
@@ -245,42 +251,42 @@ def sparse_features(seed: int) -> Iterator[Measurement]:
     lrs = torch.tensor(SPARSE_STEP_SIZES)[:, None]
     for dimensions in SPARSE_DIMENSIONS:
         count = 20 * dimensions
+        sources = [generator(seed + place, dimensions, "C17") for place in range(SPARSE_SEEDS)]
+        teacher = torch.stack([torch.randint(2, (dimensions,), generator=source) * 2 - 1 for source in sources]).float()
+        probabilities = 1 / torch.arange(1, dimensions + 1, dtype=torch.float32)
+        adam, m, v, sgd, adagrad, squares = torch.zeros(6, SPARSE_SEEDS, len(lrs), dimensions)
+        losses = torch.zeros(4, SPARSE_SEEDS, len(lrs))
+        for t in range(1, count + 1):
+            if t % 1000 == 1:  # a thousand functions of each seed at a time
+                drawn = torch.stack([torch.rand(1000, dimensions + 1, generator=source) for source in sources], 1)
+            uniform = drawn[(t - 1) % 1000]
+            present = (uniform[:, :-1] < probabilities).float()
+            margin = (teacher * present).sum(1)
+            y = torch.where(uniform[:, -1] < margin.sigmoid(), 1.0, -1.0)[:, None]
+            scores = torch.stack([(theta @ present[..., None])[..., 0] for theta in (adam, sgd, adagrad)])
+            losses += softplus(-y * torch.cat([scores, margin[:, None].expand_as(scores[:1])]))
+            slopes = -y * torch.sigmoid(-y * scores)
+            g = slopes[..., None] * present[:, None]
+            lr = lrs / t**0.5
+            adam, m, v = Adam.rule(adam, g[0], m, v, t, lr=lr, beta1=0.9, beta2=0.999, eps=1e-8)
+            sgd = sgd - lr * g[1]
+            adagrad, squares = AdaGrad.rule(adagrad, g[2], squares, t, lr=lrs, eps=1e-10)
+            for theta in (adam, sgd, adagrad):
+                theta.clamp_(-BOX, BOX)
+        regret, best = (losses[:3] - losses[3]).min(2)
         for place in range(SPARSE_SEEDS):
-            source = generator(seed + place, dimensions, "C17")
-            teacher = (torch.randint(2, (dimensions,), generator=source) * 2 - 1).float()
-            present = 1 / torch.arange(1, dimensions + 1, dtype=torch.float32)
-            adam, m, v, g, sgd, adagrad, squares = torch.zeros(7, len(lrs), dimensions)
-            losses = torch.zeros(4, len(lrs))
-            for t in range(1, count + 1):
-                chosen = (torch.rand(dimensions, generator=source) < present).nonzero()[:, 0]
-                margin = teacher[chosen].sum()
-                y = 1.0 if torch.rand((), generator=source) < margin.sigmoid() else -1.0
-                scores = torch.stack([theta[:, chosen].sum(1) for theta in (adam, sgd, adagrad)])
-                losses += softplus(-y * torch.cat([scores, margin.expand(1, len(lrs))]))
-                slopes = (-y * torch.sigmoid(-y * scores))[..., None]
-                lr = lrs / t**0.5
-                g[:, chosen] = slopes[0]
-                adam, m, v = Adam.rule(adam, g, m, v, t, lr=lr, beta1=0.9, beta2=0.999, eps=1e-8)
-                adam.clamp_(-BOX, BOX)
-                g[:, chosen] = 0
-                sgd[:, chosen] = (sgd[:, chosen] - lr * slopes[1]).clamp(-BOX, BOX)
-                moved, squares[:, chosen] = AdaGrad.rule(
-                    adagrad[:, chosen], slopes[2], squares[:, chosen], t, lr=lrs, eps=1e-10
-                )
-                adagrad[:, chosen] = moved.clamp(-BOX, BOX)
-            regret, best = (losses[:3] - losses[3]).min(1)
             setting = f"d = {dimensions}, seed {seed + place}"
             for row, name in enumerate(("Adam", "SGD", "AdaGrad")):
-                yield f"best alpha, {name}", setting, lrs[best[row]].item()
-            yield "regret of Adam / regret of SGD", setting, (regret[0] / regret[1]).item()
-            yield "regret of AdaGrad / regret of SGD", setting, (regret[2] / regret[1]).item()
+                yield f"best alpha, {name}", setting, lrs[best[row, place]].item()
+            yield "regret of Adam / regret of SGD", setting, (regret[0, place] / regret[1, place]).item()
+            yield "regret of AdaGrad / regret of SGD", setting, (regret[2, place] / regret[1, place]).item()
 
 
 def decaying_beta1(seed: int) -> Iterator[Measurement]:
     """C18: regret with a decaying beta1 over regret with a constant one, at the end of the stream of squares."""
-    constant = play("squares", seed, 1.0).regret[-1]
+    played = play("squares", seed)
     for decay in DECAYS[1:]:
-        ratios = (play("squares", seed, decay).regret[-1] / constant).tolist()
+        ratios = (played[0.9, decay].regret[-1] / played[0.9, 1.0].regret[-1]).tolist()
         for place, ratio in enumerate(ratios):
             yield f"regret / regret with constant beta1, 1 - lambda = {1 - decay:.0e}", f"seed {seed + place}", ratio
 
