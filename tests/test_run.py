@@ -80,6 +80,19 @@ def test_a_default_that_is_written_out_is_the_same_run():
     assert job("optimizer.lr=0.001", "optimizer.beta2=0.9990").key == job().key
 
 
+def test_evaluations_beyond_the_end_make_no_other_run():
+    assert job("epochs=2", "evaluate_at=[0,2,4]").key == job("epochs=2", "evaluate_at=[0,2]").key
+    assert job("epochs=2", "evaluate_at=[0,2]").key != job("epochs=2", "evaluate_at=null").key
+
+
+def test_quick_runs_serve_both_panels_of_figure_3():
+    settings = ["scale=quick", "dataset.stand_in=only", "tuned=fig3_first_epochs/adam", "dropout=with"]
+    left, right = (
+        prepare(compose("cnn", [f"figure={name}", *settings])) for name in ("fig3_first_epochs", "fig3_full")
+    )
+    assert left.key == right.key and left.figure != right.figure
+
+
 def test_only_runs_that_share_minibatches_can_be_one_population():
     assert job().group == job("optimizer=adagrad", "optimizer.lr=1", "l2=1e-3", "schedule=inverse_sqrt_step").group
     assert job().group != job("seed=1").group

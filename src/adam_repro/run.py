@@ -94,6 +94,7 @@ def prepare(cfg: DictConfig) -> Job:
     optimizer = given["optimizer"]
     optimizer.pop("search", None)
     found = optimizer_class(optimizer["_target_"])
+    epochs = _least(given["epochs"], scale["max_epochs"])
     config = {
         "experiment": given["experiment"],
         "dataset": {
@@ -108,8 +109,8 @@ def prepare(cfg: DictConfig) -> Job:
         "schedule": given["schedule"],
         "l2": float(given["l2"]),
         "batch_size": given["batch_size"],
-        "epochs": _least(given["epochs"], scale["max_epochs"]),
-        "evaluate_at": given["evaluate_at"],
+        "epochs": epochs,
+        "evaluate_at": _within(given["evaluate_at"], epochs),
         "seed": given["seed"],
         **({"diagnostics": True} if given["diagnostics"] else {}),  # absent: none, as in records older than they are
         **({"frozen_noise": True} if given["frozen_noise"] else {}),
@@ -151,6 +152,11 @@ def prepare(cfg: DictConfig) -> Job:
         checkpoint_every=given["checkpoint_every"],
         command=" ".join(sys.argv),
     )
+
+
+def _within(evaluate_at: list[int] | None, epochs: int) -> list[int] | None:
+    """Those that the run reaches: what is asked for beyond its end does not make it another run."""
+    return evaluate_at and [epoch for epoch in evaluate_at if epoch <= epochs]
 
 
 def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = lambda jobs, row: None) -> list:
