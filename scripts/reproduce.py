@@ -68,10 +68,13 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         report.build(folder)
     for figures in side_by_side([figure for figure in chosen if figure in MEASURED]):
         print(f"\n{', '.join(figures)}, scale {scale}", flush=True)
+        for figure in figures:
+            (results / scale / figure / "measurements.csv").unlink(missing_ok=True)
         with one_thread_each():
             status |= entry_points(*([figure, *passed] for figure in figures))
         for figure in figures:
-            report.build(results / scale / figure)
+            if (results / scale / figure / "measurements.csv").exists():
+                report.build(results / scale / figure)
     reference = PROJECT_ROOT / "results" / "reference"
     report.show_verdicts(results / scale, reference)
     if report.built(results / scale):
@@ -94,15 +97,11 @@ def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
 
 def entry_points(*commands: list[str]) -> int:
     """Run experiments at the same time, each as a user would from the project's folder: its name and its overrides."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides],
-            cwd=PROJECT_ROOT,
-            env=os.environ | {WITHIN: "1"},
-        )
-        for experiment, *overrides in commands
-    ]
+    processes: list[subprocess.Popen] = []
     try:
+        for experiment, *overrides in commands:
+            command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
+            processes.append(subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"}))
         return int(any([process.wait() for process in processes]))
     except Stopped:
         for process in processes:

@@ -26,6 +26,23 @@ def test_a_product_is_the_product_for_rows_columns_and_transposes(monkeypatch, o
             torch.testing.assert_close(product(a, right, bias), expected + bias, rtol=1e-5, atol=1e-4)
 
 
+def test_a_left_factor_may_be_transposed(monkeypatch):
+    a, b = torch.randn(96, 30), torch.randn(96, 20)
+    for onednn in (False, products.HAS_ONEDNN):
+        monkeypatch.setattr(products, "ONEDNN", onednn)
+        torch.testing.assert_close(product(a.t(), b.t()), torch.einsum("ki,kj->ij", a, b), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("maker", "simd", "onednn"),
+    [("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False), ("GenuineIntel", "AVX512", False)],
+)
+def test_onednn_multiplies_where_mkl_leaves_registers_half_empty(monkeypatch, maker, simd, onednn):
+    monkeypatch.setattr(products, "vendor", lambda: maker)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: simd)
+    assert products.onednn_is_faster() == onednn
+
+
 def test_a_layer_and_its_gradients_are_those_of_torch():
     torch.manual_seed(0)
     ours, theirs = Linear(20, 7).double(), torch.nn.Linear(20, 7).double()

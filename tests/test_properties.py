@@ -17,6 +17,7 @@ from adam_repro.measuring import steps, write
 from adam_repro.optimizers import AdaGrad, Adam
 from adam_repro.properties.practice import PROBLEMS, SEEDS, train
 from adam_repro.properties.steps import SIZE, path, random_gradients
+from adam_repro.surroundings import PROJECT_ROOT
 
 PROVENANCE = {"figure": "properties", "scale": "paper", "provenance": "synthetic"}
 
@@ -82,6 +83,20 @@ def test_sparse_features_are_measured_against_sgd_at_its_best(monkeypatch):
     monkeypatch.setattr(online_convex, "SPARSE_DIMENSIONS", (10, 100))
     monkeypatch.setattr(online_convex, "SPARSE_SEEDS", 3)
     assert verdicts("C17", of=online_convex)[0].startswith("C17 ")
+
+
+def test_streams_are_those_of_the_committed_measurements(monkeypatch):
+    """Seeds and settings go on at once, and each is measured as if it were alone."""
+    monkeypatch.setattr(online_convex, "SPARSE_DIMENSIONS", (10,))
+    monkeypatch.setattr(online_convex, "TIMES", (100, 300))
+    monkeypatch.setattr(online_convex, "ARMS", online_convex.ARMS[:2])
+    online_convex.play.cache_clear()
+    rows = [(group, *row) for group in ("C15", "C16", "C17") for row in online_convex.MEASURED[group](0)]
+    online_convex.play.cache_clear()
+    committed = Measurements.load(PROJECT_ROOT / "results" / "reference" / "online_convex")
+    for group, quantity, setting, value in rows:
+        if "slope" not in quantity:  # of which there is one over all times
+            assert value == pytest.approx(committed.of(group, quantity)[setting], rel=1e-5), (quantity, setting)
 
 
 def test_adaptive_methods_fail_on_the_construction_of_wilson_et_al_and_gradient_descent_does_not():

@@ -23,6 +23,33 @@ def script(name):
     return module
 
 
+def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path, monkeypatch, capsys):
+    reproduce, committed = script("reproduce"), PROJECT_ROOT / "results" / "reference" / "online_convex"
+    experiments, folder = tmp_path / "experiments", tmp_path / "results" / "quick"
+    experiments.mkdir()
+    (experiments / "properties.py").write_text("import os; os.abort()")
+    (experiments / "online_convex.py").write_text(
+        f"import shutil; shutil.copytree({str(committed)!r}, {str(folder / 'online_convex')!r}, dirs_exist_ok=True)"
+    )
+    (folder / "properties").mkdir(parents=True)
+    (folder / "properties" / "measurements.csv").write_text("of an earlier time")
+    monkeypatch.setattr(reproduce, "PROJECT_ROOT", tmp_path)
+    assert (
+        reproduce.reproduce("quick", ["properties", "online_convex"], results=tmp_path / "results", overrides=[]) == 1
+    )
+    verdicts = pd.read_csv(folder / "verdicts.csv")["claim"]
+    assert "C15a" in set(verdicts) and "C1" not in set(verdicts)
+    assert (folder / "report.html").exists() and "properties, online_convex" in capsys.readouterr().out
+
+
+def test_what_needs_a_machine_for_itself_has_it():
+    assert script("reproduce").side_by_side(["sfo_cost", "properties", "online_convex"]) == [
+        ["properties", "online_convex"],
+        ["sfo_cost"],
+    ]
+    assert script("reproduce").side_by_side([]) == []
+
+
 @pytest.fixture
 def setup(tmp_path, monkeypatch):
     """The set-up script in an empty project, with its commands noted instead of run."""

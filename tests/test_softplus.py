@@ -36,6 +36,13 @@ def test_it_has_no_bound():
     torch.testing.assert_close(softplus(x), expected, equal_nan=True)
 
 
+def test_a_second_derivative_is_refused_and_not_wrong():
+    x = torch.ones(3, requires_grad=True)
+    (slope,) = torch.autograd.grad(softplus(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 def test_the_cross_entropy_and_its_gradient_are_those_of_torch(compiler):
     generator = torch.Generator().manual_seed(0)
     for shape in ((25, 200), (7, 3)):
@@ -47,3 +54,5 @@ def test_the_cross_entropy_and_its_gradient_are_those_of_torch(compiler):
         (gradient,) = torch.autograd.grad(costs @ weights.double(), logits)
         (wanted,) = torch.autograd.grad(expected @ weights.double(), logits)
         torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-15)
+        single = bernoulli_cross_entropy(logits.float(), targets.float())
+        torch.testing.assert_close(single.double(), expected, rtol=1e-6, atol=0)

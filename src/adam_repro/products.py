@@ -1,9 +1,9 @@
 """Matrix products on the CPU by the faster of the two libraries that PyTorch carries.
 
-``torch.mm`` is MKL's product. On AMD's processors that leaves half of each AVX-512 register empty: with such registers
-oneDNN's is up to twice as fast there. It makes its kernels for the instructions at hand, whoever makes the processor.
-Elsewhere MKL's is the faster, by a tenth for large products and more than half for small ones. PyTorch has no public
-name for oneDNN's float32 product, and its compiler calls the operator below.
+PyTorch's own are MKL's. On AMD's processors MKL leaves half of each AVX-512 register empty; oneDNN, which makes its
+kernels for the instructions at hand, is up to twice as fast there. Elsewhere MKL is the faster, by a tenth for large
+products and more than half for small ones. PyTorch has no public name for oneDNN's float32 product, and its compiler
+calls the operator below.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adam_repro.surroundings import processor
+from adam_repro.surroundings import vendor
+
+
+def onednn_is_faster() -> bool:
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512") and vendor() == "AuthenticAMD"
+
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-ONEDNN = HAS_ONEDNN and torch.backends.cpu.get_cpu_capability().startswith("AVX512") and "AMD" in processor()
+ONEDNN = HAS_ONEDNN and onednn_is_faster()
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

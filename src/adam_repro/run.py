@@ -110,7 +110,7 @@ def prepare(cfg: DictConfig) -> Job:
         "l2": float(given["l2"]),
         "batch_size": given["batch_size"],
         "epochs": epochs,
-        "evaluate_at": _within(given["evaluate_at"], epochs),
+        "evaluate_at": _reached(given["evaluate_at"], epochs),
         "seed": given["seed"],
         **({"diagnostics": True} if given["diagnostics"] else {}),  # absent: none, as in records older than they are
         **({"frozen_noise": True} if given["frozen_noise"] else {}),
@@ -154,7 +154,7 @@ def prepare(cfg: DictConfig) -> Job:
     )
 
 
-def _within(evaluate_at: list[int] | None, epochs: int) -> list[int] | None:
+def _reached(evaluate_at: list[int] | None, epochs: int) -> list[int] | None:
     """Those that the run reaches: what is asked for beyond its end does not make it another run."""
     return evaluate_at and [epoch for epoch in evaluate_at if epoch <= epochs]
 

@@ -21,19 +21,27 @@ def surroundings() -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("adam-repro", "torch", "numpy")},
         },
-        "hardware": {"processor": processor(), "simd": torch.backends.cpu.get_cpu_capability()},
+        "hardware": {"processor": _processor(), "simd": torch.backends.cpu.get_cpu_capability()},
         "commit": _commit(),
     }
 
 
-@functools.cache
-def processor() -> str:
-    """The processor's name as its maker gives it, where the system tells it."""
+def vendor() -> str:
+    """Who made the processor, as it says itself: such as "AuthenticAMD"; empty where the system does not tell."""
+    return _cpuinfo("vendor_id") or platform.processor().rpartition(" ")[2]  # which is how Windows ends
+
+
+def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(field: str) -> str | None:
+    """What Linux says of the first processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), None)
 
 
 def _commit() -> str | None:

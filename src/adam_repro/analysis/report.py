@@ -204,7 +204,8 @@ def _rendered(template: str, **values: Any) -> str:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"section": str})  # section 4 is no number
+    # section 4 is no number, nor is a column that is empty throughout
+    return pd.read_csv(path, dtype=dict.fromkeys(("section", "matched", "note"), str))
 
 
 def _natural(id: str) -> str:
