@@ -28,10 +28,15 @@ def test_a_figure_without_a_plan_is_tuned_at_its_own_length_on_every_tuning_seed
 
 
 def test_a_plan_takes_the_place_of_the_figures_length_and_narrows_its_grids(cnn):
-    assert (cnn.epochs, cnn.plan.epochs, cnn.plan.train_examples, cnn.plan.seeds) == (2, 2, 5000, 1)
-    assert cnn.search["adam"]["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
-    assert cnn.search["adam"]["schedule"] == ["constant", "inverse_sqrt_step"], "what the plan does not name stays"
+    assert (cnn.epochs, cnn.plan.epochs, cnn.plan.train_examples, cnn.plan.seeds) == (4, 4, 12500, 1)
+    assert cnn.search["adam"] == {"lr": [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3], "schedule": ["constant"]}
     assert cnn.search["sgd_nesterov"]["momentum"] == [0.9, 0.99]
+
+
+def test_what_the_plan_does_not_name_stays():
+    search = Trials("fig2_dropout", scale="paper", arm="tuning", overrides=["dataset._target_=tiny_data.load"]).search
+    assert search["adam"]["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+    assert search["adam"]["schedule"] == ["constant", "inverse_sqrt_step"]
 
 
 def test_a_scale_that_is_shorter_than_the_plan_is_kept_to():
@@ -41,7 +46,7 @@ def test_a_scale_that_is_shorter_than_the_plan_is_kept_to():
 def test_a_trial_is_a_run_of_the_plans_length_with_the_settings_that_are_tried(cnn):
     job = cnn.runs.job("adam", {"lr": 0.03, "schedule": "inverse_sqrt_step"}, 100)
     assert job.config["optimizer"]["_target_"] == "adam_repro.optimizers.Adam"
-    assert (job.lr, job.config["epochs"], job.config["seed"]) == (0.03, 2, 100)
+    assert (job.lr, job.config["epochs"], job.config["seed"]) == (0.03, 4, 100)
     assert job.config["schedule"]["_target_"].endswith("inverse_sqrt_step")
     assert job.config["dataset"]["train_examples"] == 16, "all there are, where the plan asks for more"
     assert cnn.runs.job("adam", {"lr": 0.1, "schedule": "constant", "l2": 0.5}, 101).config["l2"] == 0.5
