@@ -59,7 +59,7 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         folder = results / scale / figure
         print(f"\n{figure}, scale {scale}", flush=True)
         (folder / "index.csv").unlink(missing_ok=True)
-        status |= entry_points([experiment_of(figure), f"figure={figure}", *passed])
+        status |= entry_points([experiment_of(figure), f"figure={figure}", *passed])[0]
         if not (folder / "index.csv").exists():
             continue
         command = command_of(figure, scale, overrides)
@@ -68,12 +68,11 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         report.build(folder)
     for figures in side_by_side([figure for figure in chosen if figure in MEASURED]):
         print(f"\n{', '.join(figures)}, scale {scale}", flush=True)
-        for figure in figures:
-            (results / scale / figure / "measurements.csv").unlink(missing_ok=True)
         with one_thread_each():
-            status |= entry_points(*([figure, *passed] for figure in figures))
-        for figure in figures:
-            if (results / scale / figure / "measurements.csv").exists():
+            failed = entry_points(*([figure, *passed] for figure in figures))
+        for figure, its in zip(figures, failed, strict=True):
+            status |= its
+            if not its:
                 report.build(results / scale / figure)
     reference = PROJECT_ROOT / "results" / "reference"
     report.show_verdicts(results / scale, reference)
@@ -95,14 +94,17 @@ def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
     return f"make reproduce SCALE={scale} FIGURE={figure}{args}"
 
 
-def entry_points(*commands: list[str]) -> int:
-    """Run experiments at the same time, each as a user would from the project's folder: its name and its overrides."""
+def entry_points(*commands: list[str]) -> list[int]:
+    """Run experiments at the same time, each as a user would from the project's folder: its name and its overrides.
+
+    For each 0, or 1 where it failed.
+    """
     processes: list[subprocess.Popen] = []
     try:
         for experiment, *overrides in commands:
             command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
             processes.append(subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"}))
-        return int(any([process.wait() for process in processes]))
+        return [int(process.wait() != 0) for process in processes]
     except Stopped:
         for process in processes:
             process.terminate()  # a terminal has sent it the signal, too; a second one does no harm

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adam_repro import products
+from adam_repro import products, surroundings
 from adam_repro.products import Linear, product
 
 
@@ -41,6 +41,17 @@ def test_onednn_multiplies_where_mkl_leaves_registers_half_empty(monkeypatch, ma
     monkeypatch.setattr(products, "vendor", lambda: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: simd)
     assert products.onednn_is_faster() == onednn
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("processor : 0\nvendor_id\t: AuthenticAMD\nmodel name : QEMU\n", "AuthenticAMD"), ("", "GenuineIntel")],
+)
+def test_the_maker_of_the_processor_is_read_where_the_system_tells_it(monkeypatch, tmp_path, told, expected):
+    (tmp_path / "cpuinfo").write_text(told)
+    monkeypatch.setattr(surroundings, "Path", lambda _: tmp_path / "cpuinfo")
+    monkeypatch.setattr(surroundings.platform, "processor", lambda: "AMD64 Family 25, GenuineIntel")
+    assert surroundings.vendor() == expected
 
 
 def test_a_layer_and_its_gradients_are_those_of_torch():

@@ -37,6 +37,7 @@ def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path, monkeypatch,
     assert (
         reproduce.reproduce("quick", ["properties", "online_convex"], results=tmp_path / "results", overrides=[]) == 1
     )
+    assert (folder / "properties" / "measurements.csv").read_text() == "of an earlier time"
     verdicts = pd.read_csv(folder / "verdicts.csv")["claim"]
     assert "C15a" in set(verdicts) and "C1" not in set(verdicts)
     assert (folder / "report.html").exists() and "properties, online_convex" in capsys.readouterr().out
