@@ -114,8 +114,15 @@ def test_a_caption_says_on_what_the_figure_rests(tmp_path):
         "Tuned at 2 passes of 2,560 examples",
         "On the edge of its grid: AdaGrad",
         "L2 1e-07",
+        "in the legend, mean of the last 5 passes",
     ):
         assert part in said
+
+
+@pytest.mark.parametrize(("tuned_on", "words"), [(2560, "Tuned at 12 passes of 2,560 examples."), (None, "")])
+def test_a_caption_says_that_settings_were_chosen_on_fewer_examples(tmp_path, tuned_on, words):
+    said = caption(draw(tmp_path, "fig2_deterministic", tuned_at=12, tuned_on=tuned_on))
+    assert words in said and ("Tuned at" in said) == bool(words)
 
 
 def test_what_the_papers_panel_lacks_is_thin_and_marked(tmp_path):

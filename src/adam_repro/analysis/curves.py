@@ -107,6 +107,20 @@ def paper_figure_4() -> pd.DataFrame:
     return pd.read_csv(PRINTED_FIGURE_4)
 
 
+def counted(n: int, noun: str) -> str:
+    """1 pass, 2 passes; 1 seed, 2 seeds."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def chosen_after(facts: Mapping[str, Any]) -> str:
+    """On what the settings of a figure with this provenance were chosen, such as "2 passes of 2,560 examples"; empty
+    where that is what its runs train on."""
+    if facts["tuned_at"] in (facts["epochs"], None) and not facts.get("tuned_on"):
+        return ""
+    fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
+    return counted(facts["tuned_at"], "pass") + fewer
+
+
 def summary(curves: pd.DataFrame, column: str, *, arm: str) -> pd.DataFrame:
     """Mean over seeds with its 95 % bootstrap interval: columns curve, epoch, mean, low, high, n.
 

@@ -14,13 +14,15 @@ from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims import of_figure
 from adam_repro.analysis.claims.comparisons import reduced
 from adam_repro.analysis.claims.everywhere import OVERVIEW
-from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.curves import FigureData, chosen_after, counted
 from adam_repro.analysis.figures.panels import SCHEDULES
+from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.headlines import rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
 from adam_repro.analysis.statistics import t_interval
 from adam_repro.errors import UserError
+from adam_repro.search import node_of
 
 MARK = "<!-- below: make report SCALE=reference -->\n"
 LEVEL = 0.95
@@ -65,8 +67,18 @@ def _found(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
         "verdicts": _verdicts(folder.name, verdicts),
         "short": reduced(data) if isinstance(data, FigureData) else "",
         "ends": _ends(data) if isinstance(data, FigureData) else [],
+        "cost": _cost(folder.name, data) if isinstance(data, FigureData) else "",
+        "chosen": chosen_after(data.provenance) if isinstance(data, FigureData) else "",
         "matched": (folder / "matching.csv").is_file(),
     }
+
+
+def _cost(figure: str, data: FigureData) -> str:
+    """What the training costs of ``finals.csv`` are."""
+    epochs = data.provenance["epochs"]
+    if node_of(figure).get("milestones"):
+        return f"training cost after {counted(epochs, 'pass')}"
+    return f"training cost, mean of the last {counted(min(FINAL_EPOCHS, epochs), 'pass')}"
 
 
 def _ends(data: FigureData) -> list[dict[str, Any]]:

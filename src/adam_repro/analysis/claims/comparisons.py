@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from adam_repro.analysis.claims import NotRun
-from adam_repro.analysis.curves import FigureData, paper_curves
+from adam_repro.analysis.curves import FigureData, chosen_after, paper_curves
 from adam_repro.analysis.statistics import paired_differences
 
 LAST_POINTS = 5
@@ -140,9 +140,8 @@ def context(data: FigureData, a: str | None = None, b: str | None = None) -> str
         if len(d) and np.isfinite(d).all():
             notes.append(f"default settings: {math.exp(d.mean()):.3f}")
     facts = data.provenance
-    if facts["tuned_at"] not in (facts["epochs"], None):
-        fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
-        notes.append(f"tuned at {facts['tuned_at']} epochs{fewer}")
+    if chosen := chosen_after(facts):
+        notes.append(f"tuned at {chosen}")
     if facts["edges"]:
         notes.append(f"on the edge of its grid: {', '.join(facts['edges'])}")
     return joined(*notes, reduced(data))

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.claims.comparisons import reduced
-from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.figures.panels import FRAMES, counted, stamp_if_stand_in, training_cost
+from adam_repro.analysis.curves import FigureData, chosen_after, counted
+from adam_repro.analysis.figures.panels import FRAMES, stamp_if_stand_in, training_cost
 from adam_repro.analysis.figures.section6_4 import one_cell
 from adam_repro.analysis.grid import last_milestone
 
@@ -88,14 +88,8 @@ def _words(shown: Mapping[str, FigureData]) -> str:
         "protocol, mean over n seeds with its 95 % interval; hollow markers: with dropout."
     )
     reductions = {name: reduced(data).removeprefix("reduced: ") for name, data in shown.items()}
-    horizons = {name: _horizon(data) for name, data in shown.items()}
+    horizons = {name: chosen_after(data.provenance) for name, data in shown.items()}
     for heading, words in (("Reduced", reductions), ("Settings chosen after", horizons)):
         parts = "; ".join(f"{TITLES[name].partition(':')[0]}: {each}" for name, each in words.items() if each)
         text += f" {heading}: {parts}." if parts else ""
     return text
-
-
-def _horizon(data: FigureData) -> str:
-    """After how many passes the settings were chosen, where that is not a run's length."""
-    facts = data.provenance
-    return "" if facts["tuned_at"] in (facts["epochs"], None) else counted(facts["tuned_at"], "pass")

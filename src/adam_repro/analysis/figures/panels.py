@@ -16,8 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from adam_repro.analysis.curves import FigureData, paper_curves, summary
+from adam_repro.analysis.curves import FigureData, chosen_after, counted, paper_curves, summary
 from adam_repro.analysis.figures import spaced_markers, style_of
+from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.statistics import bootstrap_interval
 
 MOST_NAMED = 4  # printed curves whose names find room beside them; of more the colours tell
@@ -181,9 +182,8 @@ def caption(
         f"{counted(facts['epochs'], 'pass')}, minibatches of {facts['batch_size']}, {l2}; "
         f"mean over {counted(seeds, 'seed')} with 95 % bootstrap intervals; scale {facts['scale']}."
     )
-    if facts["tuned_at"] not in (facts["epochs"], None):
-        fewer = f" of {facts['tuned_on']:,} examples" if facts.get("tuned_on") else ""
-        text += f" Tuned at {counted(facts['tuned_at'], 'pass')}{fewer}."
+    if chosen := chosen_after(facts):
+        text += f" Tuned at {chosen}."
     if facts["edges"]:
         text += f" On the edge of its grid: {', '.join(facts['edges'])}."
     if facts["provenance"] == "real" and panel is not None:
@@ -191,14 +191,11 @@ def caption(
         text += f" Faint: the paper's printed curves, digitised{', in our colours' if many else ''}."
     if panel is not None and set(data.arm(arm)["curve"]) - set(paper_curves(panel)["curve"]):
         text += " * not in the paper's panel."
-    text += f" Training cost: {cost or 'mean over a pass of the minibatch costs, without the penalty'}."
+    last = counted(min(FINAL_EPOCHS, facts["epochs"]), "pass")
+    usual = f"mean over a pass of the minibatch costs, without the penalty; in the legend, mean of the last {last}"
+    text += f" Training cost: {cost or usual}."
     text += f" {more}." if more else ""
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
-
-
-def counted(n: int, noun: str) -> str:
-    """1 pass, 2 passes; 1 seed, 2 seeds."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def stamp_if_stand_in(data: FigureData, panels: Iterable[Axes]) -> None:

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from adam_repro.analysis.curves import FigureData, paper_figure_4
+from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
 from adam_repro.analysis.figures import figure, style_of
-from adam_repro.analysis.figures.panels import caption, counted, stamp_if_stand_in
+from adam_repro.analysis.figures.panels import caption, stamp_if_stand_in
 from adam_repro.analysis.grid import cells
 from adam_repro.analysis.statistics import bootstrap_interval
 
