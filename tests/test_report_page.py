@@ -129,7 +129,7 @@ def test_headlines_are_rows_that_lead_to_their_claims(every):
     assert re.findall(r'href="#(\w+)"', table) == list(HEADLINES)
     assert '<span class="verdict supported">supported</span></td><td class="effect">0.556 [0.5' in table
     assert "make reproduce SCALE=paper FIGURE=fig1_imdb" in table.split(">L9<")[1]
-    assert "; reduced: 10 of 100 passes" in table.split(">L21a<")[1].split("</tr>")[0]
+    assert "<br><small>reduced: 10 of 100 passes</small>" in table.split(">L21a<")[1].split("</tr>")[0]
 
 
 def test_times_settings_and_origins_are_in_their_figures_section(every):

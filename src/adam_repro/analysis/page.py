@@ -25,7 +25,7 @@ from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
-from adam_repro.analysis.report import TEMPLATES, effect, effect_in_full, gather_verdicts
+from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts, shortfall
 from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
 from adam_repro.errors import UserError
 
@@ -139,7 +139,7 @@ def _printed(arrivals: list[Arrival]) -> str:
 
 _WORDS = {
     "effect": effect,
-    "effect_in_full": effect_in_full,
+    "shortfall": shortfall,
     "count": _count,
     "seconds": _seconds,
     "printed": _printed,

@@ -118,10 +118,14 @@ def effect(row: dict[str, Any]) -> str:
     return f"{_short(row['effect'])}{interval}, n = {row['n']}"
 
 
+def shortfall(row: dict[str, Any]) -> str:
+    """How the runs fall short of the paper's, for a table without the notes: empty where they do not."""
+    return "; ".join(part for part in row["note"].split("; ") if part.startswith("reduced: "))
+
+
 def effect_in_full(row: dict[str, Any]) -> str:
-    """The same, and how the runs fall short of the paper's: for a table without the notes."""
-    short = [part for part in row["note"].split("; ") if part.startswith("reduced: ")]
-    return "; ".join([effect(row), *short])
+    """Effect and shortfall, as far as there is one."""
+    return "; ".join(filter(None, [effect(row), shortfall(row)]))
 
 
 def _short(number: float) -> str:
