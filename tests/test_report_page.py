@@ -16,7 +16,9 @@ from adam_repro.analysis.claims import LEDGER
 from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.figures import FIGURES
 from adam_repro.analysis.headlines import HEADLINES, NOT_RUN, rows_of
+from adam_repro.app import CONFIGS
 from adam_repro.errors import UserError
+from adam_repro.search import node_of
 from adam_repro.surroundings import PROJECT_ROOT
 
 REFERENCE = PROJECT_ROOT / "results" / "reference"
@@ -198,3 +200,7 @@ def test_a_claim_without_a_verdict_is_entered_as_not_run_with_its_command():
 def test_headlines_are_claims_and_every_figure_has_its_words():
     assert set(HEADLINES) <= set(LEDGER) and len(set(HEADLINES)) == len(HEADLINES)
     assert set(CAPTIONS) == set(FIGURES) >= {claim.figure for claim in LEDGER.values()} - {OVERVIEW}
+    trained = [name for name in CAPTIONS if (CONFIGS / "figure" / f"{name}.yaml").is_file()]
+    assert {name for name in trained if node_of(name).get("milestones")} == {
+        name for name, caption in CAPTIONS.items() if caption.at_milestones
+    }

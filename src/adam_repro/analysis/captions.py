@@ -9,11 +9,13 @@ BELOW = "below, default settings and the test accuracy"
 
 @dataclass(frozen=True)
 class Caption:
-    """``printed``: whether the paper's own curves are drawn beneath."""
+    """``printed``: whether the paper's own curves are drawn beneath. ``at_milestones``: whether final costs are those
+    of single passes, as the figure's config lists them, and not means of the last."""
 
     title: str
     shown: str
     printed: bool = True
+    at_milestones: bool = False
 
 
 CAPTIONS = {
@@ -64,6 +66,7 @@ CAPTIONS = {
     "fig4": Caption(
         "Figure 4: bias correction in a variational autoencoder on MNIST",
         "Training cost against the step size for each beta1 and beta2, with bias correction and without",
+        at_milestones=True,
     ),
     "properties": Caption(
         "Sections 2, 3, 5 and 7: the algorithm's properties",

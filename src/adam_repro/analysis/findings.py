@@ -22,7 +22,6 @@ from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
 from adam_repro.analysis.statistics import t_interval
 from adam_repro.errors import UserError
-from adam_repro.search import node_of
 
 MARK = "<!-- below: make report SCALE=reference -->\n"
 LEVEL = 0.95
@@ -76,7 +75,7 @@ def _found(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
 def _cost(figure: str, data: FigureData) -> str:
     """What the training costs of ``finals.csv`` are."""
     epochs = data.provenance["epochs"]
-    if node_of(figure).get("milestones"):
+    if CAPTIONS[figure].at_milestones:
         return f"training cost after {counted(epochs, 'pass')}"
     return f"training cost, mean of the last {counted(min(FINAL_EPOCHS, epochs), 'pass')}"
 
