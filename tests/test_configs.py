@@ -91,7 +91,8 @@ def test_a_figure_says_which_command_draws_it_and_has_settings_for_its_curves(fi
 def test_every_optimizer_of_a_figure_gets_the_same_number_of_trials(figure):
     trials = Trials(figure, scale="paper", arm="tuning", overrides=[STAND_IN])
     grids = {curve: Grid.of(search, name=curve) for curve, search in trials.search.items()}
-    assert check_budgets(grids) >= 6
+    least = {"fig3_first_epochs": 6}  # a trial of its four passes takes minutes, and its steps are constant
+    assert check_budgets(grids) >= least.get(figure, 12)
 
 
 @pytest.mark.parametrize(
