@@ -11,19 +11,21 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from adam_repro.analysis import page, report
 from adam_repro.analysis.gather import gather
 from adam_repro.app import CONFIGS, WITHIN, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.process import Stopped, stop_by_signals
+from adam_repro.process import stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.workers import one_thread_each
 
 MEASURED = ("properties", "online_convex", "sfo_cost")  # they write their own measurements and train no runs
+LEAST_PRIORITY = 19  # as `nice` counts
 TIMED = ("sfo_cost",)  # of these, what takes minutes of a machine for itself: of all figures only at the paper's scale
 
 
@@ -53,27 +55,16 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
     status = 0
     passed = [f"scale={scale}", f"results={results.absolute()}", *overrides]
-    for figure in chosen:
-        if figure in MEASURED:
-            continue
-        folder = results / scale / figure
-        print(f"\n{figure}, scale {scale}", flush=True)
-        (folder / "index.csv").unlink(missing_ok=True)
-        status |= entry_points([experiment_of(figure), f"figure={figure}", *passed])[0]
-        if not (folder / "index.csv").exists():
-            continue
-        command = command_of(figure, scale, overrides)
-        milestones = node_of(figure).get("milestones", [])
-        gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
-        report.build(folder)
-    for figures in side_by_side([figure for figure in chosen if figure in MEASURED]):
-        print(f"\n{', '.join(figures)}, scale {scale}", flush=True)
-        with one_thread_each():
-            failed = entry_points(*([figure, *passed] for figure in figures))
-        for figure, its in zip(figures, failed, strict=True):
-            status |= its
-            if not its:
-                report.build(results / scale / figure)
+    with closing(in_turn(chosen, results / scale, passed)) as ended:
+        for figure, failed in ended:
+            status |= failed
+            folder = results / scale / figure
+            if (folder / "index.csv").exists():
+                command, milestones = command_of(figure, scale, overrides), node_of(figure).get("milestones", [])
+                gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
+                report.build(folder)
+            elif figure in MEASURED and not failed:
+                report.build(folder)
     reference = PROJECT_ROOT / "results" / "reference"
     report.show_verdicts(results / scale, reference)
     if report.built(results / scale):
@@ -82,35 +73,63 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     return status
 
 
-def side_by_side(measured: list[str]) -> list[list[str]]:
-    """Which of MEASURED run at the same time: all of them, but for what needs a machine for itself."""
-    together = [figure for figure in measured if figure not in TIMED]
-    return [*([together] if together else []), *([figure] for figure in measured if figure in TIMED)]
-
-
 def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
     """The command that makes this figure as it is: what was overridden is part of it."""
     args = f' ARGS="{shlex.join(overrides)}"' if overrides else ""
     return f"make reproduce SCALE={scale} FIGURE={figure}{args}"
 
 
-def entry_points(*commands: list[str]) -> list[int]:
-    """Run experiments at the same time, each as a user would from the project's folder: its name and its overrides.
+def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Generator[tuple[str, int], None, None]:
+    """Run the experiments of ``figures``; each figure as it has ended, with 1 where it failed, else 0.
 
-    For each 0, or 1 where it failed.
+    What trains comes one after the other, and is handed out when the next has begun: it is drawn while that one's
+    imports leave a core free. What only measures takes the time that all of them leave over, but for what needs a
+    machine for itself: that comes when all else is drawn. Closing this ends what runs.
     """
-    processes: list[subprocess.Popen] = []
+    beside = [figure for figure in figures if figure in MEASURED and figure not in TIMED]
+    running: dict[str, subprocess.Popen] = {}
+
+    def start(*names: str) -> None:
+        print(f"\n{', '.join(names)}, scale {folder.name}", flush=True)
+        running.update((figure, started(figure, folder / figure, overrides)) for figure in names)
+
+    def ended(figure: str) -> tuple[str, int]:
+        status = running[figure].wait()
+        del running[figure]
+        return figure, int(status != 0)
+
     try:
-        for experiment, *overrides in commands:
-            command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *overrides]
-            processes.append(subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"}))
-        return [int(process.wait() != 0) for process in processes]
-    except Stopped:
-        for process in processes:
+        if beside:
+            start(*beside)
+            for process in running.values():
+                os.setpriority(os.PRIO_PROCESS, process.pid, LEAST_PRIORITY)
+        waiting: list[tuple[str, int]] = []
+        for figure in figures:
+            if figure not in MEASURED:
+                start(figure)
+                yield from waiting
+                waiting = [ended(figure)]
+        yield from waiting
+        yield from map(ended, beside)
+        for figure in figures:
+            if figure in TIMED:
+                start(figure)
+                yield ended(figure)
+    finally:
+        for process in running.values():
             process.terminate()  # a terminal has sent it the signal, too; a second one does no harm
-        for process in processes:
+        for process in running.values():
             process.wait()
-        raise
+
+
+def started(figure: str, folder: Path, overrides: list[str]) -> subprocess.Popen:
+    """The process of a figure's experiment, as a user would start it from the project's folder."""
+    (folder / "index.csv").unlink(missing_ok=True)
+    measured = figure in MEASURED
+    experiment, named = (figure, []) if measured else (experiment_of(figure), [f"figure={figure}"])
+    command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *named, *overrides]
+    with one_thread_each() if measured else nullcontext():
+        return subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"})
 
 
 if __name__ == "__main__":

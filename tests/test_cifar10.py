@@ -451,7 +451,9 @@ def server(tmp_path, monkeypatch):
     listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     archive = torchvision.datasets.CIFAR10.filename
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", f"http://127.0.0.1:{listening.server_port}/{archive}")
+    url = f"http://127.0.0.1:{listening.server_port}/{archive}"
+    monkeypatch.setattr(cifar10, "URL", url)
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", url)
     yield offered / archive
     listening.shutdown()
     listening.server_close()
@@ -496,7 +498,7 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path, server, monkeypatch):
 
 
 def test_without_data_or_network_shapes_stand_in_and_say_so(tmp_path, few_shapes, monkeypatch, caplog):
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", "http://127.0.0.1:9/")  # nobody listens there
+    monkeypatch.setattr(cifar10, "URL", "http://127.0.0.1:9/")  # nobody listens there
     data = load(tmp_path / "root", "whitened", "allow")
     assert (data.name, data.provenance) == ("shapes", "stand-in")
     assert "coloured shapes" in caplog.text and "make data" in caplog.text
@@ -504,7 +506,7 @@ def test_without_data_or_network_shapes_stand_in_and_say_so(tmp_path, few_shapes
 
 
 def test_forbidden_to_stand_in_is_an_error_that_names_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", "http://127.0.0.1:9/")
+    monkeypatch.setattr(cifar10, "URL", "http://127.0.0.1:9/")
     with pytest.raises(UserError, match="CIFAR-10 is not at .*ADAM_REPRO_DATA"):
         load(tmp_path)
 

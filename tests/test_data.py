@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
+from sklearn.datasets import load_digits
 
-from adam_repro.data import Dataset, default_root, digits, fetching, mnist
+from adam_repro.data import Dataset, cifar10, default_root, digits, fetching, mnist
 from adam_repro.data.order import epoch_order, fixed_subset, generator
 from adam_repro.errors import UserError
 
@@ -152,6 +153,7 @@ def server(monkeypatch):
     listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{listening.server_port}/"
+    monkeypatch.setattr(mnist, "MIRRORS", (url,))
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
     yield offered
     listening.shutdown()
@@ -203,7 +205,7 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path, server, monkeypatch):
 
 @pytest.fixture
 def offline(monkeypatch):
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))  # nobody listens there
 
 
 def test_without_data_or_network_the_digits_stand_in_and_say_so(tmp_path, offline, caplog):
@@ -227,7 +229,7 @@ def test_a_server_that_does_not_answer_costs_no_more_than_the_probe(server, monk
     server["hang"] = b"1"
     monkeypatch.setattr(fetching, "PROBE_SECONDS", 0.2)
     began = time.perf_counter()
-    reason = fetching.unreachable(tuple(torchvision.datasets.MNIST.mirrors))
+    reason = fetching.unreachable(mnist.MIRRORS)
     assert time.perf_counter() - began < 1
     assert reason is not None
 
@@ -245,6 +247,17 @@ def test_the_data_root_is_the_environment_variable_or_the_projects_own(monkeypat
     assert default_root() == Path("/some/where")
     monkeypatch.delenv("ADAM_REPRO_DATA")
     assert default_root().name == "data"
+
+
+def test_servers_are_asked_where_torchvision_downloads_from():
+    assert list(mnist.MIRRORS) == torchvision.datasets.MNIST.mirrors and cifar10.URL == torchvision.datasets.CIFAR10.url
+
+
+def test_the_originals_of_the_stand_in_are_scikit_learns():
+    images, targets = digits._originals()
+    expected = load_digits()
+    assert images.dtype == expected.images.dtype and (images == expected.images).all()
+    assert (targets == expected.target).all()
 
 
 def test_the_stand_in_is_real_digits_jittered_the_same_each_time():

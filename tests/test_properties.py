@@ -143,12 +143,13 @@ def test_steps_are_in_units_of_alpha_and_take_settings_in_range_only():
 
 def test_a_coordinate_of_reddis_streams_follows_algorithm_1():
     arm = online_convex.Arm("twin", "a", 0.1, 0.9, 0.99, c=2.5, horizon=1000)
-    gradient = online_convex.gradients_of(arm, 0)
+    gradients = list(online_convex.gradients_of(arm, 0))
+    assert len(gradients) == 1000 and gradients[:7] == [2.5, -1, -1, 2.5, -1, -1, 2.5]
     theta, m, v = torch.zeros(3, 1, dtype=torch.float64)
     regret = 0.0
-    for t in range(1, 1001):
-        regret += gradient(t) * theta.item() + gradient(t)
-        g = torch.tensor([gradient(t)], dtype=torch.float64)
+    for t, slope in enumerate(gradients, start=1):
+        regret += slope * theta.item() + slope
+        g = torch.tensor([slope], dtype=torch.float64)
         theta, m, v = Adam.rule(theta, g, m, v, t, lr=0.1 / t**0.5, beta1=0.9, beta2=0.99, eps=0.0)
         theta = theta.clamp(-1, 1)
     ((time, position, average),) = online_convex.reddi(arm, 0)

@@ -1,6 +1,7 @@
 """What stands around the experiments: set-up, make's targets, adopting results."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -43,12 +44,61 @@ def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path, monkeypatch,
     assert (folder / "report.html").exists() and "properties, online_convex" in capsys.readouterr().out
 
 
-def test_what_needs_a_machine_for_itself_has_it():
-    assert script("reproduce").side_by_side(["sfo_cost", "properties", "online_convex"]) == [
-        ["properties", "online_convex"],
-        ["sfo_cost"],
-    ]
-    assert script("reproduce").side_by_side([]) == []
+EXPERIMENT = """
+import os, pathlib, sys, time
+name, log = pathlib.Path(__file__).stem, pathlib.Path(__file__).parent / "log"
+def note(*words):
+    with log.open("a") as file:
+        print(*words, file=file)
+note("start", name)
+while {until!r} not in log.read_text():
+    time.sleep(0.01)
+note("end", name, os.nice(0), *sys.argv[1:])
+sys.exit({status})
+"""
+
+
+@pytest.fixture
+def experiments(tmp_path, monkeypatch):
+    """Make experiments that wait until a line is in a log that all write; returns the script and the log."""
+    reproduce, folder = script("reproduce"), tmp_path / "experiments"
+    folder.mkdir()
+    monkeypatch.setattr(reproduce, "PROJECT_ROOT", tmp_path)
+
+    def made(**waits):
+        for name, (until, status) in waits.items():
+            (folder / f"{name}.py").write_text(EXPERIMENT.format(until=until, status=status))
+        return reproduce, folder / "log"
+
+    return made
+
+
+def test_what_trains_comes_in_turn_what_measures_beside_it_and_what_is_timed_alone(tmp_path, experiments):
+    reproduce, log = experiments(
+        mlp=("start mlp", 1), cnn=("start properties", 0), properties=("end cnn", 0), sfo_cost=("start sfo_cost", 0)
+    )
+    (tmp_path / "fig2_dropout").mkdir()
+    (tmp_path / "fig2_dropout" / "index.csv").write_text("of an earlier time")
+    seen = []
+    for figure, failed in reproduce.in_turn(["fig2_dropout", "sfo_cost", "properties", "fig3_full"], tmp_path, ["a=1"]):
+        seen.append((figure, failed))
+        with log.open("a") as file:
+            print("handed out", figure, file=file)
+    assert seen == [("fig2_dropout", 1), ("fig3_full", 0), ("properties", 0), ("sfo_cost", 0)]
+    assert not (tmp_path / "fig2_dropout" / "index.csv").exists()
+    lines = log.read_text().splitlines()
+    ours, least = os.nice(0), reproduce.LEAST_PRIORITY
+    assert lines.index(f"end mlp {ours} figure=fig2_dropout a=1") < lines.index("start cnn")
+    assert lines.index(f"end properties {least} a=1") < lines.index("handed out properties")
+    assert lines.index("handed out properties") < lines.index("start sfo_cost")
+
+
+def test_whoever_stops_listening_ends_what_runs(tmp_path, experiments):
+    reproduce, log = experiments(mlp=("start properties", 0), properties=("for ever", 0))
+    ended = reproduce.in_turn(["fig2_dropout", "properties"], tmp_path, [])
+    assert next(ended) == ("fig2_dropout", 0)
+    ended.close()
+    assert "start properties" in log.read_text() and "end properties" not in log.read_text()
 
 
 @pytest.fixture

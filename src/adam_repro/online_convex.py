@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -157,13 +157,11 @@ ARMS = (
 def reddi(arm: Arm, seed: int) -> list[tuple[int, float, float]]:
     """(T, position, R(T) / T) at powers of ten, from x = 0. Algorithm 1 in one coordinate, or AMSGrad as Reddi
     et al. write it, without bias correction; no epsilon."""
-    gradient = gradients_of(arm, seed)
     x = m = v = highest = loss = total = 0.0
     beta1, beta2, alpha, falls, amsgrad, sqrt = arm.beta1, arm.beta2, arm.alpha, arm.falls, arm.amsgrad, math.sqrt
     power1 = power2 = 1.0
     found, mark = [], 1000
-    for t in range(1, arm.horizon + 1):
-        g = gradient(t)
+    for t, g in enumerate(gradients_of(arm, seed), start=1):
         loss, total = loss + g * x, total + g
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g * g
@@ -181,15 +179,14 @@ def reddi(arm: Arm, seed: int) -> list[tuple[int, float, float]]:
     return found
 
 
-def gradients_of(arm: Arm, seed: int) -> Callable[[int], float]:
-    """The slope of f_t. (a): C at every third t, else -1. (b): 1010 at every 101st, else -10. (c): 1010 with
-    probability 0.01, else -10."""
+def gradients_of(arm: Arm, seed: int) -> Iterable[float]:
+    """The slopes of f_1 to f_horizon. (a): C at the first and every third t, else -1. (b): 1010 at the first and every
+    101st, else -10. (c): 1010 with probability 0.01, else -10."""
     if arm.stream == "c":
         drawn = torch.rand(arm.horizon, generator=generator(seed, 0, "stream c"), dtype=torch.float64) < 0.01
-        slopes = torch.where(drawn, 1010.0, -10.0).tolist()
-        return lambda t: slopes[t - 1]
-    period, high, low = (3, arm.c, -1.0) if arm.stream == "a" else (101, 1010.0, -10.0)
-    return lambda t: high if t % period == 1 else low
+        return torch.where(drawn, 1010.0, -10.0).tolist()
+    period = (arm.c, -1.0, -1.0) if arm.stream == "a" else (1010.0, *100 * (-10.0,))
+    return itertools.islice(itertools.cycle(period), arm.horizon)
 
 
 def bounds(seed: int) -> Iterator[Measurement]:
@@ -206,8 +203,7 @@ def bounds(seed: int) -> Iterator[Measurement]:
             yield f"third term's share of the bound, {kind}", f"T = {time}", (terms[2] / terms.sum(0)).min().item()
     for arm in ARMS[:2]:
         time, _, average = reddi(arm, seed)[-1]
-        gradient = gradients_of(arm, seed)
-        squares = [gradient(t) ** 2 for t in range(1, time + 1)]
+        squares = [g**2 for g in itertools.islice(gradients_of(arm, seed), time)]
         v = 0.0
         for square in squares:
             v = arm.beta2 * v + (1 - arm.beta2) * square

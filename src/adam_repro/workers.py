@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from adam_repro.process import settle_process
 
 END_SECONDS = 10.0  # that a worker has to end in, before it is killed
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+IMPORTED = ["adam_repro.app", "torch._inductor.compile_fx"]  # before workers begin; neither starts a thread
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ class Turns(Protocol):
     def give_back(self, group: int) -> None: ...
 
 
+def get_ready() -> None:
+    """Start the process that workers are forked from, where it is not there yet: it begins with their imports.
+
+    They take four seconds, once for all workers, and a sweep that calls this early composes its jobs meanwhile. It
+    computes nothing, so it has one thread, and no state that a fork could break.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a terminal's, in the midst of imports
+    try:
+        with one_thread_each():
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run_groups(
     execute: Callable, groups: Sequence[Sequence], processes: int, turns: Turns
 ) -> Iterator[Epoch | Finished]:
@@ -68,8 +85,8 @@ def run_groups(
     waiting = list(range(len(groups)))
     workers: list[Worker] = []
     try:
-        with one_thread_each():
-            workers += [_start(execute) for _ in range(min(processes, len(groups)))]
+        get_ready()
+        workers += [_start(execute) for _ in range(min(processes, len(groups)))]
         while waiting or any(worker.group is not None for worker in workers):
             idle = [worker for worker in workers if worker.group is None]
             for group in waiting[:]:
@@ -95,8 +112,7 @@ def run_groups(
                         worker.group = None
                         if not worker.process.is_alive():
                             workers.remove(worker)
-                            with one_thread_each():
-                                workers.append(_start(execute))
+                            workers.append(_start(execute))
                     yield event
     finally:
         for worker in workers:
@@ -110,7 +126,7 @@ def run_groups(
 
 
 def _start(execute: Callable) -> Worker:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(execute, theirs), daemon=True)
     process.start()

@@ -21,6 +21,7 @@ from adam_repro.errors import UserError
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PER_CLASS = {"train": 5000, "test": 1000}
 BATCHES = "cifar-10-batches-py"
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # torchvision's
 SHAPE = (3, 32, 32)
 PNG_HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x20\0\0\0\x20\x08\x02"  # width, height, bits, three colours
 VERSION = 1  # part of the cache's key: raise it with any change of what is made of the images
@@ -175,10 +176,10 @@ def download(root: Path) -> str | None:
 
     UserError where ``root`` cannot be written.
     """
-    from torchvision.datasets import CIFAR10
-
-    if (reason := unreachable((CIFAR10.url,))) is not None:
+    if (reason := unreachable((URL,))) is not None:
         return reason
+    from torchvision.datasets import CIFAR10  # takes two seconds, which nobody should wait for whom it can do nothing
+
     try:
         with workplace("CIFAR-10", root) as temporary:
             CIFAR10(str(temporary), download=True)

@@ -23,6 +23,7 @@ CLASS_COUNTS = {
     "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "t10k": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
 }
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")  # torchvision's
 IDX_UNSIGNED_BYTE = 0x08
 
 
@@ -100,11 +101,11 @@ def download(root: str | Path) -> str | None:
     It is downloaded into a folder of its own and moved when it is whole, so that nothing half-written stays.
     UserError where ``root`` cannot be written.
     """
-    from torchvision.datasets import MNIST  # takes a second, which nobody who has the data should wait
-
-    reason = unreachable(tuple(f"{mirror}train-labels-idx1-ubyte.gz" for mirror in MNIST.mirrors))
+    reason = unreachable(tuple(f"{mirror}train-labels-idx1-ubyte.gz" for mirror in MIRRORS))
     if reason is not None:
         return reason
+    from torchvision.datasets import MNIST  # takes two seconds, which nobody should wait for whom it can do nothing
+
     target = Path(root) / "MNIST"
     try:
         with workplace("MNIST", target) as temporary:

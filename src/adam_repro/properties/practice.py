@@ -33,7 +33,8 @@ HORIZON = 5000  # for which the step sizes that track a wandering optimum are tu
 
 @dataclass(frozen=True)
 class Problem:
-    """``predict(theta [n], x [batch, features])`` [batch] and the ``cost`` of a prediction; ``size`` is n."""
+    """``predict(theta [..., n], x [..., batch, features])`` and the ``cost`` of each example, both [..., batch];
+    ``size`` is n."""
 
     name: str
     size: int
@@ -42,7 +43,9 @@ class Problem:
     label: Callable[[Tensor, torch.Generator], Tensor]
 
     def loss(self, theta: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return self.cost(self.predict(theta, x), y)
+        """The mean cost of a batch: [...]."""
+        prediction = self.predict(theta, x)
+        return self.cost(prediction, y.expand_as(prediction)).mean(-1)
 
     def sample(self, seed: int) -> dict[str, Tensor]:
         """Start, training and test examples of one seed."""
@@ -58,9 +61,13 @@ class Problem:
         return {"start": start, "x": x[:TRAIN], "y": y[:TRAIN], "test_x": x[TRAIN:], "test_y": y[TRAIN:]}
 
 
+def _linear(theta: Tensor, x: Tensor) -> Tensor:
+    return (x @ theta[..., None])[..., 0]
+
+
 def _network(theta: Tensor, x: Tensor) -> Tensor:
-    first, bias, second = theta.split([FEATURES * HIDDEN, HIDDEN, HIDDEN])
-    return torch.tanh(x @ first.view(FEATURES, HIDDEN) + bias) @ second
+    first, bias, second = theta.split([FEATURES * HIDDEN, HIDDEN, HIDDEN], dim=-1)
+    return _linear(second, torch.tanh(x @ first.unflatten(-1, (FEATURES, HIDDEN)) + bias[..., None, :]))
 
 
 def _noisy(prediction: Tensor, randomness: torch.Generator) -> Tensor:
@@ -68,16 +75,16 @@ def _noisy(prediction: Tensor, randomness: torch.Generator) -> Tensor:
 
 
 def _half_square(prediction: Tensor, y: Tensor) -> Tensor:
-    return ((prediction - y) ** 2).mean() / 2
+    return (prediction - y) ** 2 / 2
 
 
 PROBLEMS = (
-    Problem("linear regression", FEATURES, lambda theta, x: x @ theta, _half_square, _noisy),
+    Problem("linear regression", FEATURES, _linear, _half_square, _noisy),
     Problem(
         "logistic regression",
         FEATURES,
-        lambda theta, x: x @ theta,
-        functional.binary_cross_entropy_with_logits,
+        _linear,
+        functools.partial(functional.binary_cross_entropy_with_logits, reduction="none"),
         lambda logits, randomness: torch.bernoulli(logits.sigmoid(), generator=randomness),
     ),
     Problem("network", FEATURES * HIDDEN + 2 * HIDDEN, _network, _half_square, _noisy),
@@ -109,21 +116,22 @@ def train(
 ) -> Runs:
     """Train with Adam: an arm for each step size, which falls like 1 / sqrt(t) where ``decays`` says so."""
     drawn = [problem.sample(seed) for seed in seeds]
-    data = {name: torch.stack([sample[name] for sample in drawn]) for name in drawn[0]}
+    data = {
+        name: torch.stack([sample[name] for sample in drawn])[:, None] for name in drawn[0]
+    }  # the same for all arms
     lr = torch.tensor(lrs, dtype=torch.float64)[:, None]
     falls = torch.tensor(decays or [False] * len(lrs))[:, None]
-    theta = data["start"][:, None].repeat(1, len(lrs), 1)
+    theta = data["start"].repeat(1, len(lrs), 1)
     m, v, total, ema = torch.zeros(4, *theta.shape, dtype=torch.float64)
-    over_arms = functools.partial(torch.func.vmap, in_dims=(0, None, None))
-    gradient = torch.func.vmap(over_arms(torch.func.grad(problem.loss)))
-    loss = torch.func.vmap(over_arms(problem.loss))
-    costs, kept, seed_rows = [], [], torch.arange(len(seeds))[:, None]
+    costs, kept, seed_rows = [], [], torch.arange(len(seeds))[:, None, None]
     per_pass = TRAIN // BATCH
     for t in range(1, count + 1):
         if (t - 1) % per_pass == 0:
-            order = torch.stack([epoch_order(TRAIN, seed, (t - 1) // per_pass + 1) for seed in seeds])
-        batch = order[:, (t - 1) % per_pass * BATCH :][:, :BATCH]
-        g = gradient(theta, data["x"][seed_rows, batch], data["y"][seed_rows, batch])
+            order = torch.stack([epoch_order(TRAIN, seed, (t - 1) // per_pass + 1) for seed in seeds])[:, None]
+        batch = seed_rows, 0, order[..., (t - 1) % per_pass * BATCH :][..., :BATCH]
+        theta.requires_grad_()
+        (g,) = torch.autograd.grad(problem.loss(theta, data["x"][batch], data["y"][batch]).sum(), theta)
+        theta = theta.detach()
         lr_t = torch.where(falls, lr / t**0.5, lr)
         settings = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "bias_correction": bias_correction}
         moved, m, v = Adam.rule(theta, g, m, v, t, lr=lr_t, **settings)
@@ -131,10 +139,10 @@ def train(
             kept.append((moved - theta) / lr_t)
         theta, total, ema = moved, total + moved, 0.999 * ema + 0.001 * moved
         if t > count - LAST and t % per_pass == 0:
-            costs.append(loss(theta, data["x"], data["y"]))
+            costs.append(problem.loss(theta, data["x"], data["y"]))
 
     def test(parameters: Tensor) -> Tensor:
-        return loss(parameters, data["test_x"], data["test_y"])
+        return problem.loss(parameters, data["test_x"], data["test_y"])
 
     averages = test(total / count), test(ema / (1 - 0.999**count))
     return Runs(torch.stack(costs).mean(0) if costs else torch.empty(0), test(theta), *averages, torch.stack(kept))

@@ -153,9 +153,11 @@ class PopulationLauncher(Launcher):
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        from adam_repro import sweep
+        from adam_repro import sweep, workers
         from adam_repro.run import prepare
 
+        if self.cluster == "local" and not self.config.plan:
+            workers.get_ready()
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self._compose(overrides) for overrides in job_overrides]
