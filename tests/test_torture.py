@@ -35,8 +35,8 @@ def digits(tmp_path):
 
 def test_a_killed_sweep_ends_as_one_that_was_not(tmp_path, digits):
     table = Table()
-    whole = torture.undisturbed("populations", tmp_path, digits, epochs=15)
-    cut = Sweep("populations", tmp_path / "cut", digits, epochs=15)
+    whole = torture.undisturbed("populations", tmp_path, digits, epochs=40)
+    cut = Sweep("populations", tmp_path / "cut", digits, epochs=40)
     torture.killed(table, cut, random.Random(SEED), at_most=1, whole=whole)
     assert table.is_clean, table
     assert table.faults.total() == 1
