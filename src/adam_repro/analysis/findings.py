@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adam_repro import records
 from adam_repro.analysis import trials
 from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims import of_figure
@@ -48,7 +49,7 @@ def _below_mark(page: Path, template: str, **values: Any) -> None:
     above, mark, below = page.read_text().partition(MARK)
     if not mark or MARK in below:
         raise UserError(f"{page} must have the line {MARK.strip()} once: what the committed files tell goes below it.")
-    page.write_text(above + mark + TEMPLATES.get_template(template).render(**values))
+    records.write_atomically(page, above + mark + TEMPLATES.get_template(template).render(**values))
 
 
 def _verdicts(figure: str, verdicts: pd.DataFrame) -> list[dict[str, Any]]:

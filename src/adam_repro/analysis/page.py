@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from adam_repro import records
 from adam_repro.analysis import trials
 from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims import LEDGER, VERDICTS, of_figure
@@ -67,7 +68,7 @@ def write(results: Path, reference: Path) -> Path:
             **_WORDS,
         )
     )
-    (results / NAME).write_text(page)
+    records.write_atomically(results / NAME, page)
     return results / NAME
 
 

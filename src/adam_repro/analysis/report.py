@@ -136,21 +136,20 @@ def update_readme(readme: Path, reference: Path) -> None:
     """Write the tables of the README, between their markers, from the committed reference."""
     verdicts = gather_verdicts(reference)
     values = {"headlines": rows_of(HEADLINES, verdicts), "verdicts": verdicts.to_dict("records")}
-    readme.write_text(
-        _between_markers(readme, "verdicts", _rendered("readme_verdicts.md.j2", **values, effect=effect_in_full))
-    )
+    table = _rendered("readme_verdicts.md.j2", **values, effect=effect_in_full)
+    records.write_atomically(readme, _between_markers(readme, "verdicts", table))
     measured = reference / "bench" / "bench.json"
     if measured.is_file():
         table = _rendered(
             "readme_speed.md.j2", **speed(json.loads(measured.read_text())), percent=_percent, digits=_digits
         )
-        readme.write_text(_between_markers(readme, "speed", table))
+        records.write_atomically(readme, _between_markers(readme, "speed", table))
     tortured = reference / "reliability" / "torture.json"
     if tortured.is_file():
         kept = measured.with_name("checkpoints.json")
         costs = json.loads(kept.read_text())["checkpoints"] if kept.is_file() else []
         table = _rendered("readme_reliability.md.j2", table=json.loads(tortured.read_text()), **checkpointing(costs))
-        readme.write_text(_between_markers(readme, "reliability", table))
+        records.write_atomically(readme, _between_markers(readme, "reliability", table))
 
 
 def checkpointing(costs: list[dict[str, Any]]) -> dict[str, Any]:

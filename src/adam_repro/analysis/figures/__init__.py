@@ -6,6 +6,7 @@ Every optimizer has one colour, one dash pattern and one marker everywhere, told
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from adam_repro import records
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.measurements import Measurements
 
@@ -87,9 +89,12 @@ def write(draw: Callable[[], Figure], folder: Path) -> list[Path]:
     with matplotlib.rc_context(RC):
         drawn = draw()
         _settle(drawn)
-        paths = [folder / "figure.svg", folder / "figure.png"]
-        drawn.savefig(paths[0], metadata={"Date": None, "Creator": None})
-        drawn.savefig(paths[1], dpi=150, metadata={"Software": None})
+        svg, png = io.BytesIO(), io.BytesIO()
+        drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        drawn.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    paths = [folder / "figure.svg", folder / "figure.png"]
+    for path, content in zip(paths, (svg, png), strict=True):
+        records.write_atomically(path, content.getvalue())
     return paths
 
 
