@@ -25,8 +25,8 @@ from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.workers import one_thread_each
 
 MEASURED = ("properties", "online_convex", "sfo_cost")  # they write their own measurements and train no runs
-LEAST_PRIORITY = 19  # as `nice` counts
 TIMED = ("sfo_cost",)  # of these, what takes minutes of a machine for itself: of all figures only at the paper's scale
+LEAST_PRIORITY = 19  # as `nice` counts
 
 
 def main() -> None:

@@ -255,10 +255,13 @@ def test_the_autoencoders_cost_is_the_negative_bound_for_its_noise_gradient_too(
     torch.testing.assert_close(cost, -bounds.mean(), rtol=1e-12, atol=0)
     assert hits.shape == bounds.shape and hits.isnan().all()
     parameters = list(model.parameters())
-    for got, expected in zip(
-        torch.autograd.grad(cost, parameters), torch.autograd.grad(-bounds.mean(), parameters), strict=True
-    ):
-        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-13)
+    weights = torch.rand(len(bounds), dtype=torch.float64)
+    torch.manual_seed(7)
+    weighted = model(data.train_x) @ weights  # what reaches each image may differ
+    for ours, theirs in ((cost, -bounds.mean()), (weighted, -bounds @ weights)):
+        gradients = torch.autograd.grad(theirs, parameters, retain_graph=True)
+        for got, expected in zip(torch.autograd.grad(ours, parameters), gradients, strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-13)
 
 
 def test_a_second_derivative_of_the_autoencoder_is_refused_and_not_wrong():

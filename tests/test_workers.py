@@ -5,7 +5,7 @@ import pytest
 
 from adam_repro.workers import Epoch, Finished, run_groups
 
-# Spawned processes import this module by its name, so pytest's folder of tests must be theirs, too.
+# Workers import this module by its name, so pytest's folder of tests must be theirs, too.
 
 
 class Row:

@@ -116,9 +116,7 @@ def train(
 ) -> Runs:
     """Train with Adam: an arm for each step size, which falls like 1 / sqrt(t) where ``decays`` says so."""
     drawn = [problem.sample(seed) for seed in seeds]
-    data = {
-        name: torch.stack([sample[name] for sample in drawn])[:, None] for name in drawn[0]
-    }  # the same for all arms
+    data = {name: torch.stack([sample[name] for sample in drawn])[:, None] for name in drawn[0]}  # all arms share it
     lr = torch.tensor(lrs, dtype=torch.float64)[:, None]
     falls = torch.tensor(decays or [False] * len(lrs))[:, None]
     theta = data["start"].repeat(1, len(lrs), 1)
