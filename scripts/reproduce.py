@@ -19,7 +19,7 @@ from adam_repro.analysis import page, report
 from adam_repro.analysis.gather import gather
 from adam_repro.app import CONFIGS, WITHIN, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.process import stop_by_signals
+from adam_repro.process import deaf_to_interrupts, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.workers import one_thread_each
@@ -117,7 +117,7 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
                 yield ended(figure)
     finally:
         for process in running.values():
-            process.terminate()  # a terminal has sent it the signal, too; a second one does no harm
+            process.terminate()
         for process in running.values():
             process.wait()
 
@@ -128,7 +128,7 @@ def started(figure: str, folder: Path, overrides: list[str]) -> subprocess.Popen
     measured = figure in MEASURED
     experiment, named = (figure, []) if measured else (experiment_of(figure), [f"figure={figure}"])
     command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *named, *overrides]
-    with one_thread_each() if measured else nullcontext():
+    with one_thread_each() if measured else nullcontext(), deaf_to_interrupts():
         return subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"})
 
 

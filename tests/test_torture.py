@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -21,6 +20,7 @@ from torture import Sweep, Table
 from adam_repro.app import compose
 from adam_repro.run import prepare
 from adam_repro.surroundings import surroundings
+from adam_repro.workers import get_ready
 
 KILLS, SEED = 40, 0  # at random moments
 TRACKING = {"populations": "disabled", "runs": "disabled", "figure": "offline"}
@@ -42,12 +42,10 @@ def test_a_killed_sweep_ends_as_one_that_was_not(tmp_path, digits):
     assert table.faults.total() == 1
 
 
-def test_a_kill_at_any_write_of_a_sweep_loses_and_changes_nothing(tmp_path, monkeypatch, request):
+def test_a_kill_at_any_write_of_a_sweep_loses_and_changes_nothing(tmp_path):
     """All writes, each in turn, of a small sweep in one process: cache, checkpoints, records, index, locks."""
-    monkeypatch.setenv("PYTHONPATH", str(request.path.parent), prepend=os.pathsep)
-    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")  # in the processes that are killed
+    get_ready()  # as workers do, which other tests fork from the same process
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torture", "torch._dynamo", "adam_repro.population"])
     torture.give_data(tmp_path, train=64, test=16)
     trace = tmp_path / "trace"
 

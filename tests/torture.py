@@ -92,7 +92,8 @@ def begin(jobs: Sequence[Job], sweep: Sweep, aim: Aim | None, trace: Path) -> No
         trace_writes(sweep.folder, trace)
     else:
         shoot(sweep.folder, aim)
-    in_this_process(jobs, sweep)
+    with torch.compiler.set_stance("force_eager"):  # as in the test that compares
+        in_this_process(jobs, sweep)
 
 
 def in_this_process(jobs: Sequence[Job], sweep: Sweep) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import torch
 
 from adam_repro.errors import in_full
 from adam_repro.locks import ASK_AGAIN_SECONDS
-from adam_repro.process import settle_process
+from adam_repro.process import deaf_to_interrupts, settle_process
 
 END_SECONDS = 10.0  # that a worker has to end in, before it is killed
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -66,12 +66,9 @@ def get_ready() -> None:
     computes nothing, so it has one thread, and no state that a fork could break.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a terminal's, in the midst of imports
-    try:
-        with one_thread_each():
-            forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    resource_tracker.ensure_running()  # the server's start begins with it, and it lets interrupts through again
+    with one_thread_each(), deaf_to_interrupts():
+        forkserver.ensure_running()
 
 
 def run_groups(
