@@ -17,7 +17,7 @@ LAYERS = (
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics"},
     {"population", "training"},
-    {"sparse_population", "guests", "partition"},
+    {"sparse_population", "guests", "partition", "in_step"},
     {"checkpoints"},
     {"run", "matching", "analysis"},
     {"tracking", "uploading", "progress", "workers", "measuring"},
@@ -144,7 +144,7 @@ def test_the_package_imports_neither_scripts_nor_experiments_nor_tests():
 
 
 def test_hydras_plugins_import_torch_only_when_they_are_used():
-    heavy = {"run", "sweep", "slurm", "training", "population", "surroundings", "optimizers", "data"}
+    heavy = {"run", "sweep", "slurm", "training", "population", "in_step", "surroundings", "optimizers", "data"}
     for name, _, tree in sources("src/hydra_plugins"):
         imported = imports(tree, deferred=False)
         assert not within(imported) & heavy and "torch" not in libraries(imported), name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from adam_repro.checkpoints import Keeper
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
+from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
 from adam_repro.optimizers import OPTIMIZERS, SFO
 from adam_repro.partition import Partitioned
@@ -129,7 +131,9 @@ def prepare(cfg: DictConfig) -> Job:
         resumable, in_step = _try_foreign(found, config, data)
         identity["source"] = source_hash(found)
     shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
-    together = population and in_step and given["device"] == "cpu" and not given["diagnostics"]  # not for populations
+    if given["device"] != "cpu":
+        population, in_step = None, _can_be_captured(found)
+    together = in_step and not given["diagnostics"] and (population or given["device"] != "cpu")
     group = records.key_of({**shared, "population": population}) if together else None
     key = records.key_of(identity)
     name = records.folder_name(data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key)
@@ -185,9 +189,10 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
         after=rows[-1] if rows else None,
     ):
         rows.append(row)
-        looked_at = "diagnostics" in config and isinstance(learner, Solo) and diagnostics.has_moments(learner.optimizer)
-        if looked_at and not row.diverged_step.any():
-            inside += [[row.epoch, *layer] for layer in diagnostics.by_layer(learner.model, learner.optimizer)]
+        if "diagnostics" in config and row.epoch and not row.diverged_step.any():
+            model, optimizer = learner.inside(0)  # jobs with diagnostics train alone
+            if diagnostics.has_moments(optimizer):
+                inside += [[row.epoch, *layer] for layer in diagnostics.by_layer(model, optimizer)]
         if keeper is not None:
             keeper.offer(learner, rows, inside)
         on_row(jobs, row)
@@ -233,6 +238,12 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
 
     A population of one is twice as fast as the model and the optimizer that it stands for, so a single job has one.
     """
+    device = torch.device(jobs[0].device)
+    if device.type != "cpu" and _can_be_captured(get_class(jobs[0].config["optimizer"]["_target_"])):
+        of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
+        build = functools.partial(build_model, jobs[0].config)
+        learner = ModelsInStep(build, [member for member, _ in of_member.values()], device=device)
+        return learner, [of_member[id(member)][1] for member in learner.members]
     if jobs[0].group is None:
         (job,) = jobs
         model = build_model(job.config).to(job.device)
@@ -245,6 +256,11 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
     population = instantiate(jobs[0].population, _partial_=True)([member for member, _ in of_member.values()])
     return population, [of_member[id(member)][1] for member in population.members]
+
+
+def _can_be_captured(found: type[torch.optim.Optimizer]) -> bool:
+    """Whether ``ModelsInStep`` can make an optimizer's steps: it has the rules, and no averages of parameters."""
+    return found in OPTIMIZERS and found.judged is None
 
 
 def _member(config: dict[str, Any]) -> Member:

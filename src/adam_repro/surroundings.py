@@ -21,7 +21,11 @@ def surroundings() -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("adam-repro", "torch", "numpy")},
         },
-        "hardware": {"processor": _processor(), "simd": torch.backends.cpu.get_cpu_capability()},
+        "hardware": {
+            "processor": _processor(),
+            "simd": torch.backends.cpu.get_cpu_capability(),
+            **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_initialized() else {}),  # absent: none is used
+        },
         "commit": _commit(),
     }
 

@@ -30,6 +30,8 @@ FOREIGN_STATES = ("m", "v", "v_max")  # as many as optimizers from outside may h
 MOST_MEMBERS = 105  # beyond this a member's step gets no faster (`make bench`)
 OVERHEAD_MEMBERS = 6  # a step of a population costs about as much as this many members more (measured by `make bench`)
 
+PROCESSES_ON_A_GPU = 3  # while one loads, compiles or evaluates, the others keep it at work
+
 
 def run(
     jobs: Sequence[Job],
@@ -53,7 +55,7 @@ def run(
     failures = (train or train_here)(distinct, workers) if waiting else {}
     _show_failures(distinct, failures)
     if train is None:
-        forget(populations(distinct, workers or cores()))
+        forget(grouped(distinct, workers or processes_for(distinct)))
     done = [job for job in jobs if job.key not in failures]
     _write_index(folder, done)
     mirror(done, tracking, folder / "wandb")
@@ -63,9 +65,19 @@ def run(
 
 def train_here(jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
     """Train what is left of ``jobs`` on this machine, by so many ``workers`` (None: one for each core)."""
-    processes = workers or cores()
-    groups = all_left_of(populations(jobs, processes))  # whatever there is room for, so that checkpoints are found
+    processes = workers or processes_for(jobs)
+    groups = all_left_of(grouped(jobs, processes))  # whatever there is room for, so that checkpoints are found
     return train_groups(groups, workers or with_room(processes, groups, room=memory.available()))
+
+
+def processes_for(jobs: Sequence[Job]) -> int:
+    """How many processes train ``jobs`` where nobody has said it: one for each core, or a few that share a GPU."""
+    return cores() if jobs[0].device == "cpu" else PROCESSES_ON_A_GPU
+
+
+def grouped(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
+    """The populations of a sweep on this machine; on a GPU one is not cut, for its members run side by side."""
+    return populations(jobs, processes, least=1 if jobs[0].device == "cpu" else MOST_MEMBERS)
 
 
 def with_room(processes: int, groups: Sequence[Sequence[Job]], *, room: float) -> int:
@@ -263,8 +275,8 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     print(f"{len(distinct)} runs, {len(distinct) - len(waiting)} of them already done.")
     if waiting:
-        processes = workers or cores()
-        groups = populations(waiting, processes)
+        processes = workers or processes_for(waiting)
+        groups = grouped(waiting, processes)
         processes = min(processes, len(groups))
         kinds = {_shape(group): group for group in groups}
         torch.set_num_threads(1)  # as a worker has
@@ -307,11 +319,12 @@ def _calibrated_seconds(group: list[Job]) -> float:
     steps = math.ceil(config["dataset"]["train_examples"] / config["batch_size"])
     x, y = data.train_x[: config["batch_size"]], data.train_y[: config["batch_size"]]
     learner.begin_epoch(1, range(1, CALIBRATION_STEPS + 2))
-    learner.step(x, y)  # the first calls compile
+    learner.step(x, y).cpu()  # the first calls compile
     learner.evaluate(data.test_x, data.test_y)
     began = time.perf_counter()
     for _ in range(CALIBRATION_STEPS):
-        learner.step(x, y)
+        last = learner.step(x, y)
+    last.cpu()  # waits for a GPU
     step = (time.perf_counter() - began) / CALIBRATION_STEPS
     began = time.perf_counter()
     learner.evaluate(data.test_x, data.test_y)

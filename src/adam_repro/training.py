@@ -141,6 +141,19 @@ def _note_divergence(diverged: Tensor, costs: Tensor, t: int) -> None:
     diverged[newly] = first[newly]
 
 
+@torch.no_grad()
+def judge(model: Model, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cost and accuracy of a model over all examples, [1] and [1], in float64."""
+    model.eval()
+    loss, correct = torch.zeros(2, 1, dtype=torch.float64, device=y.device)
+    for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
+        costs, hits = model.judged(part, labels)
+        loss += costs.sum(dtype=torch.float64)
+        correct += hits.sum(dtype=torch.float64)
+    model.train()
+    return loss.cpu() / len(y), correct.cpu() / len(y)
+
+
 class Solo:
     """An ordinary model with any ``torch.optim.Optimizer``; a learner of size one.
 
@@ -190,21 +203,18 @@ class Solo:
             self.optimizer.step()
         return costs[0][None]
 
-    @torch.no_grad()
     def evaluate(self, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy over all examples, [1] and [1], in float64."""
-        self.model.eval()
         if self.averages:
             self.optimizer.eval()  # type: ignore[attr-defined]
-        loss, correct = torch.zeros(2, 1, dtype=torch.float64, device=y.device)
-        for part, labels in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
-            costs, hits = self.model.judged(part, labels)
-            loss += costs.sum(dtype=torch.float64)
-            correct += hits.sum(dtype=torch.float64)
-        self.model.train()
+        results = judge(self.model, x, y)
         if self.averages:
             self.optimizer.train()  # type: ignore[attr-defined]
-        return loss.cpu() / len(y), correct.cpu() / len(y)
+        return results
+
+    def inside(self, k: int) -> tuple[Any, torch.optim.Optimizer]:
+        """The model and the optimizer of the only member."""
+        return self.model, self.optimizer
 
     @torch.no_grad()
     def penalty(self) -> Tensor:

@@ -157,7 +157,8 @@ def _compiled_update(
     """The rule as one program, and its coefficients at step ``t``: formed in float64 and cast once."""
     staged, update = _program(cls.rule, cls.state_names, tuple((name, settings[name]) for name in cls.flags))
     numbers = {name: value for name, value in settings.items() if name not in cls.flags}
-    return update, torch.tensor(staged.coefficients(t, **numbers), dtype=dtype, device=device)
+    coefficients = torch.tensor(staged.coefficients(t, **numbers), dtype=dtype)
+    return update, coefficients.to(device, non_blocking=True)  # or every step would wait for a GPU
 
 
 @functools.cache

@@ -1,0 +1,106 @@
+"""Models in step are their solo runs with equal noise, on a CPU and, where there is one, as a CUDA graph on a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_population import RESULTS, every_rule, member, results
+from tiny_data import CLASSES, FEATURES, WORDS, tiny, tiny_images, tiny_pixels, tiny_words
+
+from adam_repro.in_step import ModelsInStep
+from adam_repro.models import CNN, MLP, VAE, LogisticRegression
+from adam_repro.optimizers import SGD, AdaGrad, Adam
+from adam_repro.training import Solo
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+DEVICES = [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=CUDA)]
+EPOCHS = 3
+
+MODELS = {
+    "mlp": (lambda: MLP(FEATURES, [5, 4], CLASSES, input_dropout=0.2, hidden_dropout=0.5), tiny),
+    "vae": (lambda: VAE(FEATURES, 5, 2), tiny_pixels),
+    "cnn": (lambda: CNN(3, 10, input_dropout=0.2, hidden_dropout=0.5), tiny_images),
+    "words": (lambda: LogisticRegression(WORDS, input_dropout=0.5), tiny_words),
+}
+
+
+def build(kind):
+    torch.manual_seed(7)
+    return MODELS[kind][0]()
+
+
+def in_step(kind, members, device):
+    return ModelsInStep(lambda: build(kind), members, device=device)
+
+
+def solo(kind, one, device):
+    model = build(kind).to(device)
+    return Solo(model, one.optimizer(model.parameters(), **one.settings), schedule=one.schedule, l2=one.l2)
+
+
+def rules():
+    """A member of every rule, but for the averages of parameters, which are no matter of models in step."""
+    return [one for one in every_rule(lr=1e-3) if one.optimizer.judged is None]
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("kind", MODELS)
+def test_members_equal_their_solo_runs(kind, device):
+    members = rules() if kind == "mlp" else [member(Adam, lr=1e-3, l2=1e-2), member(AdaGrad, lr=1e-3), member(SGD)]
+    data = MODELS[kind][1]().to(device)
+    together = in_step(kind, members, device)
+    ours = results(together, data, EPOCHS)
+    alone = torch.cat([results(solo(kind, one, device), data, EPOCHS) for one in together.members], dim=2)
+    torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-8, equal_nan=True)
+    assert ours[1:, RESULTS.index("train_cost")].isfinite().all()
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_members_draw_equal_noise_and_new_noise_in_every_step(device):
+    data = tiny().to(device)
+    still = [member(SGD, lr=0.0), member(SGD, lr=0.0)]
+    learner = in_step("mlp", still, device)
+    learner.begin_epoch(1, range(1, 4))
+    x, y = data.train_x[:8], data.train_y[:8]
+    costs = torch.stack([learner.step(x, y) for _ in range(3)]).cpu()
+    assert torch.equal(costs[:, 0], costs[:, 1])
+    assert len(set(costs[:, 0].tolist())) == 3
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_a_member_that_diverges_leaves_the_others_as_they_are_and_says_when(device):
+    good, bad = [member(Adam), member(SGD, lr=0.1), member(AdaGrad)], member(SGD, lr=1e30, l2=1.0)
+    mixed, healthy = in_step("mlp", [*good, bad], device), in_step("mlp", [*good, member(SGD, lr=0.2)], device)
+    index = mixed.members.index(bad)
+    others = [k for k in range(4) if k != index]
+    data = tiny().to(device)
+    ours, theirs = results(mixed, data), results(healthy, data)
+    torch.testing.assert_close(ours[..., others], theirs[..., others], equal_nan=True)
+    assert ours[1:, :, others].isfinite().all()
+    assert int(ours[-1, RESULTS.index("diverged_step"), index]) > 1
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_a_member_has_the_model_and_the_optimizer_that_it_would_have_alone(device):
+    one = member(Adam, lr=1e-3)
+    data = tiny().to(device)
+    together, alone = in_step("mlp", [member(SGD), one], device), solo("mlp", one, device)
+    results(together, data, EPOCHS), results(alone, data, EPOCHS)
+    model, optimizer = together.inside(together.members.index(one))
+    for ours, theirs in zip(model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+        mine, other = optimizer.state[ours], alone.optimizer.state[theirs]
+        assert mine["t"] == other["t"]
+        torch.testing.assert_close(mine["v"], other["v"], rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_what_was_stopped_goes_on_as_it_would_have(device):
+    members, data = [member(Adam), member(SGD, lr=0.1)], tiny().to(device)
+    whole, first, second = (in_step("mlp", members, device) for _ in range(3))
+    expected = results(whole, data, EPOCHS)
+    state = [tensor.cpu() for tensor in (results(first, data, EPOCHS), first.state())[1]]
+    assert expected.shape[0] == EPOCHS + 1
+    second.restore(state)
+    for ours, theirs in zip(second.state(), whole.state(), strict=True):
+        torch.testing.assert_close(ours, theirs)
