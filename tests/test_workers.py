@@ -63,10 +63,10 @@ class Shared(Free):
         return None if group == 0 else super().take(group)
 
 
-@pytest.fixture(scope="module")
-def events():
+@pytest.fixture(scope="module", params=[True, False], ids=["forked", "from nothing"])
+def events(request):
     groups = [[Task("1"), Task("2")], [Task("3", "raise")], [Task("4", "die")], [Task("5")]]
-    return list(run_groups(execute, groups, 2, Free(groups)))
+    return list(run_groups(execute, groups, 2, Free(groups), forked=request.param))
 
 
 def finished(events):
@@ -92,9 +92,10 @@ def test_costs_are_told_in_the_order_of_the_group(events):
     assert sorted(told.costs) == [(0, 1.0), (1, 2.0)]
 
 
-def test_a_worker_has_one_thread_in_every_library():
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_worker_has_one_thread_in_every_library(forked):
     groups = [[Task("a"), Task("b")]]
-    (told, end) = run_groups(threads, groups, 1, Free(groups))
+    (told, end) = run_groups(threads, groups, 1, Free(groups), forked=forked)
     assert told.epoch == 1
     assert told.costs == [(0, 1.0), (1, 1.0)]
     assert end == Finished(0, None)

@@ -183,7 +183,8 @@ def train_groups(
     print(f"{len(groups)} groups on {min(processes, len(groups))} processes", flush=True)
     failures: dict[str, str] = {}
     with Progress(groups) as progress:
-        for event in run_groups(execute, groups, processes, Claims(groups)):
+        forked = not groups or groups[0][0].device == "cpu"
+        for event in run_groups(execute, groups, processes, Claims(groups), forked=forked):
             match event:
                 case Epoch(group, epoch, costs):
                     progress.epoch(group, epoch, costs)

@@ -72,9 +72,12 @@ def get_ready() -> None:
 
 
 def run_groups(
-    execute: Callable, groups: Sequence[Sequence], processes: int, turns: Turns
+    execute: Callable, groups: Sequence[Sequence], processes: int, turns: Turns, *, forked: bool = True
 ) -> Iterator[Epoch | Finished]:
     """Run ``execute(jobs, on_row=...)`` for each of ``groups``, ``processes`` at a time; yields what happens.
+
+    Workers that are ``forked`` start at once, with all imports done; but what they import has seen that there is CUDA,
+    which does not outlive a fork, so that those that use a GPU are to start from nothing.
 
     ``execute`` is importable by name. A group that raises, or whose process dies, is reported as failed and costs no
     other group anything. Groups that others are at come last. However this ends, the processes end with it.
@@ -82,8 +85,9 @@ def run_groups(
     waiting = list(range(len(groups)))
     workers: list[Worker] = []
     try:
-        get_ready()
-        workers += [_start(execute) for _ in range(min(processes, len(groups)))]
+        if forked:
+            get_ready()
+        workers += [_start(execute, forked) for _ in range(min(processes, len(groups)))]
         while waiting or any(worker.group is not None for worker in workers):
             idle = [worker for worker in workers if worker.group is None]
             for group in waiting[:]:
@@ -109,7 +113,7 @@ def run_groups(
                         worker.group = None
                         if not worker.process.is_alive():
                             workers.remove(worker)
-                            workers.append(_start(execute))
+                            workers.append(_start(execute, forked))
                     yield event
     finally:
         for worker in workers:
@@ -122,11 +126,13 @@ def run_groups(
                 turns.give_back(worker.group)
 
 
-def _start(execute: Callable) -> Worker:
-    context = multiprocessing.get_context("forkserver")
+def _start(execute: Callable, forked: bool) -> Worker:
+    context = multiprocessing.get_context("forkserver" if forked else "spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(execute, theirs), daemon=True)
-    process.start()
+    process: BaseProcess = context.Process(target=_work, args=(execute, theirs), daemon=True)
+    resource_tracker.ensure_running()  # as in ``get_ready``
+    with one_thread_each(), deaf_to_interrupts():
+        process.start()
     theirs.close()
     return Worker(process, ours)
 

@@ -156,7 +156,7 @@ class PopulationLauncher(Launcher):
         from adam_repro import sweep, workers
         from adam_repro.run import prepare
 
-        if self.cluster == "local" and not self.config.plan:
+        if self.cluster == "local" and not self.config.plan and self.config.device == "cpu":
             workers.get_ready()
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
