@@ -127,7 +127,7 @@ def run_groups(
 
 
 def _start(execute: Callable, forked: bool) -> Worker:
-    context = multiprocessing.get_context("forkserver" if forked else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
     ours, theirs = context.Pipe()
     process: BaseProcess = context.Process(target=_work, args=(execute, theirs), daemon=True)
     resource_tracker.ensure_running()  # as in ``get_ready``
