@@ -17,7 +17,7 @@ from rich.console import Console
 from adam_repro.analysis import page, report
 from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.figures.overview import overview
+from adam_repro.analysis.figures.overview import overview, with_panels
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -50,13 +50,23 @@ def test_the_overview_has_a_panel_for_each_figure_with_results(tmp_path):
     curves = {("tuned", "Adam"): 1.0, ("tuned", "Adam+dropout"): 1.2}
     build(tmp_path / "fig3_first_epochs", curves, figure="fig3_first_epochs", epochs=4)
     report.build_overview(tmp_path)
-    shown = {folder.name: FigureData.load(folder) for folder in report.built(tmp_path)}
-    drawn = overview(shown)
+    drawn = overview(with_panels({folder.name: FigureData.load(folder) for folder in report.built(tmp_path)}))
     titles = [axes.get_title(loc="center") or axes.get_title(loc="left") for axes in drawn.axes if axes.axison]
     assert titles == ["Figure 1, left: regression, MNIST", "Figure 3, left: convolutions"]
     (legend,) = drawn.legends
     assert [text.get_text() for text in legend.get_texts()] == ["Adam", "SGDNesterov", "AdaGrad"]
     assert (tmp_path / "overview" / "figure.png").is_file()
+
+
+@pytest.mark.parametrize(("figure", "arm"), [("fig2_dropout", "default"), ("fig1_mnist", "matched")])
+def test_a_figure_whose_drawn_arm_was_not_run_has_no_panel(tmp_path, figure, arm):
+    build(tmp_path / figure, {(arm, "Adam"): 1.0}, figure=figure)
+    folder = report.build_overview(tmp_path)
+    assert folder is not None and not (folder / "figure.png").exists()
+    build(tmp_path / "fig1_imdb")
+    report.build_overview(tmp_path)
+    shown = {folder.name: FigureData.load(folder) for folder in report.built(tmp_path)}
+    assert [*with_panels(shown)] == ["fig1_imdb"] and (folder / "figure.png").exists()
 
 
 def test_a_reduced_figure_is_named_in_the_overview(tmp_path):

@@ -19,7 +19,7 @@ from adam_repro import records
 from adam_repro.analysis import claims, figures
 from adam_repro.analysis.claims.everywhere import OVERVIEW, Everything
 from adam_repro.analysis.curves import FigureData, load_provenance
-from adam_repro.analysis.figures.overview import overview
+from adam_repro.analysis.figures.overview import overview, with_panels
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.errors import UserError
@@ -63,7 +63,8 @@ def build_overview(results: Path) -> Path | None:
         return None
     folder = results / OVERVIEW
     folder.mkdir(exist_ok=True)
-    figures.write(lambda: overview(trained), folder)
+    if shown := with_panels(trained):
+        figures.write(lambda: overview(shown), folder)
     _write_csv(folder / "verdicts.csv", claims.examined(claims.of_figure(OVERVIEW), Everything(trained)))
     return folder
 

@@ -30,9 +30,14 @@ COLUMNS = 3
 BETAS = (0.9, 0.9999)  # the cell in which the paper says that bias correction matters most
 
 
-def overview(figures: Mapping[str, FigureData]) -> Figure:
-    """The sheet of those of ``TITLES`` that ``figures`` has, in the paper's order."""
-    shown = {name: figures[name] for name in TITLES if name in figures}
+def with_panels(figures: Mapping[str, FigureData]) -> dict[str, FigureData]:
+    """Those of ``figures`` that have a place on the sheet and runs to show there, in the paper's order."""
+    here = {name: _with_sfo(figures[name]) for name in TITLES if name in figures}
+    return {name: data for name, data in here.items() if len(data.arm(_arm(name)))}
+
+
+def overview(shown: Mapping[str, FigureData]) -> Figure:
+    """The sheet of all figures ``with_panels``."""
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     text = textwrap.fill(_words(shown), 165)
@@ -56,9 +61,16 @@ def overview(figures: Mapping[str, FigureData]) -> Figure:
     return drawn
 
 
+def _arm(name: str) -> str:
+    return "grid" if name == "fig4" else "tuned"
+
+
+def _with_sfo(data: FigureData) -> FigureData:
+    return data.with_arm("tuned", {"sfo": "SFO"})  # it has nothing to tune
+
+
 def _curves(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
     """Draw the panel; what its legend would say, curves with dropout left out."""
-    data = data.with_arm("tuned", {"sfo": "SFO"})  # it has nothing to tune
     training_cost(axes, data, FRAMES[name], arm="tuned", small=True)
     lines, _ = axes.get_legend_handles_labels()
     if legend := axes.get_legend():
