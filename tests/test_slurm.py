@@ -208,6 +208,9 @@ class Job:
     folder: Path = Path("nowhere")
     device: str = "cpu"
 
+    def on_gpu(self, device):
+        return replace(self, device=device)
+
 
 def seeds(count, members=24):
     return [Job(f"{seed} {member}", f"seed {seed}") for seed in range(count) for member in range(members)]
@@ -242,11 +245,12 @@ def test_what_is_under_way_is_not_submitted_again_and_the_rest_is_grouped_as_bef
     assert keys(ASKED._chunks(seeds(5), first.keys, 2)) == keys(others)
 
 
-def test_nodes_take_data_that_are_there_and_a_gpu_trains_runs_one_by_one():
+def test_nodes_take_data_that_are_there_and_gpus_share_the_members_of_a_population():
     (on_cores,) = replace(ASKED, chunks=1)._chunks(seeds(1, 8), (), 1)
     assert {job.source["stand_in"] for job in on_cores.jobs} == {"found"} and len(on_cores.populations) == 1
-    (on_gpus,) = replace(ASKED, chunks=1, gpus=2)._chunks(seeds(1, 8), (), 2)
-    assert {job.device for job in on_gpus.jobs} == {"cuda"} and len(on_gpus.populations) == 8
+    (on_gpus,) = replace(ASKED, chunks=1, gpus=2)._chunks(seeds(1, 16), (), 2)
+    assert {job.device for job in on_gpus.jobs} == {"cuda"}
+    assert [len(population) for population in on_gpus.populations] == [8, 8]
 
 
 def test_each_process_of_a_job_has_a_gpu_of_its_own(monkeypatch):

@@ -11,7 +11,7 @@ from tiny_data import OVERRIDES
 from adam_repro.app import compose
 from adam_repro.run import checkpoint_of, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
-from adam_repro.sweep import Claims, forget, left_of, populations, show_mirror
+from adam_repro.sweep import Claims, forget, grouped, left_of, populations, show_mirror
 
 serial = itertools.count()
 
@@ -23,6 +23,7 @@ class Job:
     group: str | None
     rule: str = "Adam"
     epochs: int = 10
+    device: str = "cpu"
     key: int = field(default_factory=lambda: next(serial))
 
     @property
@@ -45,6 +46,12 @@ def test_jobs_that_must_run_alone_do():
 def test_populations_are_cut_so_that_all_processes_end_together(seeds, processes, parts):
     jobs = [Job(f"seed {seed}") for seed in range(seeds) for _ in range(24)]
     assert len(populations(jobs, processes)) == parts
+
+
+def test_on_a_gpu_populations_are_cut_for_their_size_alone():
+    jobs = [Job("seed", device="cuda") for _ in range(30)]
+    assert [len(part) for part in grouped(jobs[:20], 3)] == [20]
+    assert [len(part) for part in grouped(jobs, 3)] == [15, 15]
 
 
 def test_jobs_of_one_rule_lie_together_in_a_population():

@@ -8,6 +8,7 @@ for each.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import functools
 import sys
@@ -78,6 +79,11 @@ class Job:
     def lr(self) -> float:
         return self.config["optimizer"]["lr"]
 
+    def on_gpu(self, device: str) -> Job:
+        """The same run on a GPU, where models of any kind can be trained in step: see ``in_step``."""
+        in_step = _is_captured(get_class(self.config["optimizer"]["_target_"]))
+        return dataclasses.replace(self, device=device, group=_group(self.config, None) if in_step else None)
+
 
 def prepare(cfg: DictConfig) -> Job:
     """Check a composed configuration and resolve it into a job; UserError names what is wrong with it."""
@@ -130,19 +136,14 @@ def prepare(cfg: DictConfig) -> Job:
         population = given["guests"]
         resumable, in_step = _try_foreign(found, config, data)
         identity["source"] = source_hash(found)
-    shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
-    if given["device"] != "cpu":
-        population, in_step = None, _can_be_captured(found)
-    together = in_step and not given["diagnostics"] and (population or given["device"] != "cpu")
-    group = records.key_of({**shared, "population": population}) if together else None
     key = records.key_of(identity)
     name = records.folder_name(data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key)
-    return Job(
+    job = Job(
         config=config,
         key=key,
         folder=Path(given["results"]) / "runs" / config["experiment"] / name,
         source={**given["dataset"], "stand_in": "forbid" if data.provenance == "real" else "only"},
-        group=group,
+        group=_group(config, population) if population and in_step else None,
         population=population,
         resumable=resumable,
         optimizer_source=identity.get("source"),
@@ -152,10 +153,11 @@ def prepare(cfg: DictConfig) -> Job:
         tuned_at=given["tuned_at"],
         tuned_on=given["tuned_on"],
         on_grid_edge=given["on_grid_edge"],
-        device=given["device"],
+        device="cpu",
         checkpoint_every=given["checkpoint_every"],
         command=" ".join(sys.argv),
     )
+    return job if given["device"] == "cpu" else job.on_gpu(given["device"])
 
 
 def _reached(evaluate_at: list[int] | None, epochs: int) -> list[int] | None:
@@ -239,7 +241,7 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     A population of one is twice as fast as the model and the optimizer that it stands for, so a single job has one.
     """
     device = torch.device(jobs[0].device)
-    if device.type != "cpu" and _can_be_captured(get_class(jobs[0].config["optimizer"]["_target_"])):
+    if device.type != "cpu" and _is_captured(get_class(jobs[0].config["optimizer"]["_target_"])):
         of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
         build = functools.partial(build_model, jobs[0].config)
         learner = ModelsInStep(build, [member for member, _ in of_member.values()], device=device)
@@ -258,7 +260,13 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     return population, [of_member[id(member)][1] for member in population.members]
 
 
-def _can_be_captured(found: type[torch.optim.Optimizer]) -> bool:
+def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str | None:
+    """Equal for runs that share minibatches and noise; None for one with diagnostics, which are of a single model."""
+    shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
+    return None if "diagnostics" in config else records.key_of({**shared, "population": population})
+
+
+def _is_captured(found: type[torch.optim.Optimizer]) -> bool:
     """Whether ``ModelsInStep`` can make an optimizer's steps: it has the rules, and no averages of parameters."""
     return found in OPTIMIZERS and found.judged is None
 

@@ -111,9 +111,8 @@ class Array:
     def _prepared(self, job: Job) -> Job:
         """The job as a node is to have it: on its device, with data that are there or not at all."""
         source = {**job.source, "stand_in": "only" if job.source["stand_in"] == "only" else "found"}
-        if self.gpus:
-            return dataclasses.replace(job, source=source, device="cuda", group=None)  # populations are for CPUs
-        return dataclasses.replace(job, source=source)
+        there = dataclasses.replace(job, source=source)
+        return there.on_gpu("cuda") if self.gpus else there
 
     def _chunks(self, jobs: Sequence[Job], under_way: Collection[str], processes: int) -> list[Chunk]:
         """What is left of ``jobs``, as chunks of about equal cost, each with work for all processes of its job.
