@@ -1,6 +1,7 @@
 """Tests run uncompiled, so that nobody waits for a compiler; one that is about compilation asks for ``compiler``.
 
-As many tests at a time as there are cores, each with one thread: two threads each would wait for one another.
+One test more at a time than there are cores, for many wait for processes that they have started; each has one thread:
+two threads each would wait for one another.
 """
 
 import os
@@ -13,10 +14,15 @@ import torch
 from tiny_data import tiny
 
 from adam_repro.data import Dataset
+from adam_repro.sweep import cores
 
 
 def pytest_addoption(parser):
     parser.addoption("--torture-table", type=Path, help="where the long form of test_torture.py writes its table")
+
+
+def pytest_xdist_auto_num_workers(config):
+    return cores() + 1
 
 
 @pytest.fixture
