@@ -18,6 +18,7 @@ from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData, chosen_after, counted
 from adam_repro.analysis.figures.panels import SCHEDULES
 from adam_repro.analysis.gather import FINAL_EPOCHS
+from adam_repro.analysis.grid import readings
 from adam_repro.analysis.headlines import rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
@@ -36,7 +37,9 @@ def write(docs: Path, reference: Path) -> None:
     matched = [_matched(folder) for folder in _folders(reference, "matching.csv")]
     everywhere = _verdicts(OVERVIEW, verdicts)
     _below_mark(docs / "findings.md", "findings.md.j2", figures=found, everywhere=everywhere, effect=effect)
-    told = {"figures": matched, "nearest": _nearest(matched), "in_words": trials.in_words}
+    grid = reference / "fig4"
+    read = readings(FigureData.load(grid)) if (grid / "finals.csv").is_file() else []
+    told = {"figures": matched, "nearest": _nearest(matched), "in_words": trials.in_words, "readings": read}
     _below_mark(docs / "silent.md", "recovered.md.j2", **told)
 
 

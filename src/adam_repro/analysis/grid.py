@@ -4,16 +4,67 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 
-from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.curves import FigureData, paper_figure_4
 
 KEYS = ["epochs", "beta1", "beta2", "lr"]
 
+READINGS = {
+    "train_cost": "training bound, mean over the pass",
+    "train_loss": "training bound at its end",
+    "test_loss": "test bound at its end",
+}
+"""What the paper may have drawn for "loss"."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far the runs, read in one of the ``READINGS``, are from the points of Figure 4: medians, in nats.
+
+    ``corrected``, ``uncorrected``: of the absolute difference, over ``points`` in all. ``agree``: in how many of
+    ``pairs`` of points, which differ in bias correction alone, the lower one is the same; ``differences``: of how much
+    the difference within a pair is another.
+    """
+
+    plotted: str
+    points: int
+    corrected: float
+    uncorrected: float
+    pairs: int
+    agree: int
+    differences: float
+
+
+def readings(data: FigureData) -> list[Reading]:
+    """Each reading of the printed points that ours have a finite mean over seeds for, nearest first."""
+    printed = paper_figure_4().rename(columns={"alpha": "lr"}).set_index(KEYS)
+    printed.columns = pd.Index(["corrected", "uncorrected"])
+    grid = cells(data)
+    found = []
+    for column, words in READINGS.items():
+        means = grid.groupby([*KEYS, "form"])[column].agg(lambda costs: costs.mean(skipna=False)).unstack("form")
+        off = (means - printed)[list(printed.columns)].dropna(how="all")
+        pairs = off.dropna()
+        ours, theirs = (frame.loc[pairs.index].diff(axis=1).iloc[:, 1] for frame in (means[off.columns], printed))
+        found.append(
+            Reading(
+                plotted=words,
+                points=int(off.notna().sum().sum()),
+                corrected=float(off["corrected"].abs().median()),
+                uncorrected=float(off["uncorrected"].abs().median()),
+                pairs=len(pairs),
+                agree=int(((ours > 0) == (theirs > 0)).sum()),
+                differences=float((ours - theirs).abs().median()),
+            )
+        )
+    return sorted(found, key=lambda reading: reading.corrected)
+
 
 def cells(data: FigureData) -> pd.DataFrame:
-    """A line for each run and milestone: epochs, beta1, beta2, lr, seed, form, train_cost, test_loss.
+    """A line for each run and milestone: epochs, beta1, beta2, lr, seed, form, and the costs.
 
     ``form``: corrected, uncorrected, or control, which is corrected Adam under the schedule that stands for what is
     missing without.
@@ -27,7 +78,7 @@ def cells(data: FigureData) -> pd.DataFrame:
         "control" if arm == "control" else "corrected" if whole else "uncorrected"
         for arm, whole in zip(runs["arm"], corrected, strict=True)
     ]
-    return runs[[*KEYS, "seed", "form", "train_cost", "test_loss"]].reset_index(drop=True)
+    return runs[[*KEYS, "seed", "form", *READINGS]].reset_index(drop=True)
 
 
 def last_milestone(data: FigureData) -> pd.DataFrame:
