@@ -57,6 +57,7 @@ class ModelsInStep(InStep):
         self._graphs: dict[int, _Graph] = {}
         if device.type == "cuda":
             self._pool = torch.cuda.graph_pool_handle()
+            self._trunk = torch.cuda.Stream(device)
             self._streams = [torch.cuda.Stream(device) for _ in range(min(self.size, STREAMS))]
             self._noise = [_default_generator(device).clone_state() for _ in self.members]
 
@@ -127,37 +128,37 @@ class ModelsInStep(InStep):
         noise = [generator.get_state() for generator in self._noise]
         x, y = x.clone(), y.clone()
         here = torch.cuda.current_stream(self.device)
-        aside = torch.cuda.Stream(self.device)
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+        self._trunk.wait_stream(here)
+        with torch.cuda.stream(self._trunk):
             for _ in range(WARM_UPS):
                 self._branched(x, y)
-        here.wait_stream(aside)
+        here.wait_stream(self._trunk)
         self.restore(before)
         for generator, state in zip(self._noise, noise, strict=True):
             generator.set_state(state)
         graph = torch.cuda.CUDAGraph()
         for generator in self._noise:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._trunk):  # by default one of the first GPU
             costs = self._branched(x, y)
         return _Graph(graph, x, y, costs)
 
     def _branched(self, x: Tensor, y: Tensor) -> Tensor:
-        """``_descend`` for each member, on streams of their own that fork from the current one and join it again."""
-        trunk = torch.cuda.current_stream(self.device)
+        """``_descend`` for each member, on streams of their own that fork from the trunk and join it again."""
         default = _default_generator(self.device)
         ours = default.graphsafe_get_state()
         costs = []
         for stream in self._streams:
-            stream.wait_stream(trunk)
-        for k in range(self.size):
-            with torch.cuda.stream(self._streams[k % len(self._streams)]):
-                default.graphsafe_set_state(self._noise[k])
-                costs.append(self._descend(k, x, y))
-        default.graphsafe_set_state(ours)
+            stream.wait_stream(self._trunk)
+        try:
+            for k in range(self.size):
+                with torch.cuda.stream(self._streams[k % len(self._streams)]):
+                    default.graphsafe_set_state(self._noise[k])
+                    costs.append(self._descend(k, x, y))
+        finally:
+            default.graphsafe_set_state(ours)
         for stream in self._streams:
-            trunk.wait_stream(stream)
+            self._trunk.wait_stream(stream)
         return torch.stack(costs)
 
 
