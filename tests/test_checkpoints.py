@@ -87,8 +87,11 @@ def test_a_large_parameter_goes_on_in_the_memory_layout_and_by_the_loop_that_it_
 @pytest.mark.parametrize("experiment", ["softmax regression", "logistic regression"])
 def test_a_population_goes_on_with_the_members_it_started_with(tmp_path, experiment):
     def members(folder):
-        names = ["adam", "sgd_nesterov", "adagrad", "adamax"]
-        return [job(experiment, f"optimizer={name}", results=tmp_path / folder) for name in names]
+        settings = ["adam", "sgd_nesterov", "adagrad", "adamax", "adam lr=0.3", "adam lr=0.0001"]  # some of one rule
+        overrides = (
+            [f"optimizer.{part}" if "=" in part else f"optimizer={part}" for part in each.split()] for each in settings
+        )
+        return [job(experiment, *more, results=tmp_path / folder) for more in overrides]
 
     whole, cut = members("whole"), members("cut")
     execute(whole)
@@ -136,16 +139,16 @@ def test_how_often_a_run_is_kept_is_no_part_of_what_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "reason"),
     [
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-        lambda content: content.replace(b"checkpoint 1", b"checkpoint 0", 1),
-        lambda content: b"",
+        (lambda content: content[: len(content) // 2], "its checksum"),
+        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "its checksum"),
+        (lambda content: content.replace(b"checkpoint 2", b"checkpoint 1", 1), "another version of this project"),
+        (lambda content: b"", "its checksum"),
     ],
     ids=["truncated", "a bit flipped", "another format", "empty"],
 )
-def test_a_damaged_checkpoint_is_named_and_its_run_begins_anew(tmp_path, capsys, damage):
+def test_a_damaged_checkpoint_is_named_and_its_run_begins_anew(tmp_path, capsys, damage, reason):
     whole, cut = (job("MLP", results=tmp_path / name) for name in ("whole", "cut"))
     execute([whole])
     stopped_behind(2, [cut])
@@ -153,7 +156,7 @@ def test_a_damaged_checkpoint_is_named_and_its_run_begins_anew(tmp_path, capsys,
     path.write_bytes(damage(path.read_bytes()))
     assert seen_epochs([cut]) == [0, 1, 2, 3, 4]
     assert curves([cut]) == curves([whole])
-    assert f"The checkpoint {path} is of no use: its checksum" in capsys.readouterr().err
+    assert f"The checkpoint {path} is of no use: {reason}" in capsys.readouterr().err
 
 
 def test_no_code_in_a_checkpoint_is_run(tmp_path, capsys):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 from test_population import RESULTS, every_rule, member, results
-from tiny_data import CLASSES, FEATURES, WORDS, tiny, tiny_images, tiny_pixels, tiny_words
+from tiny_data import CLASSES, FEATURES, OVERRIDES, tiny, tiny_images, tiny_pixels
 
+from adam_repro.app import compose
 from adam_repro.in_step import ModelsInStep
-from adam_repro.models import CNN, MLP, VAE, LogisticRegression
+from adam_repro.models import CNN, MLP, VAE
 from adam_repro.optimizers import SGD, AdaGrad, Adam
+from adam_repro.run import execute, prepare
 from adam_repro.training import Solo, train
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -20,7 +23,6 @@ MODELS = {
     "mlp": (lambda: MLP(FEATURES, [5, 4], CLASSES, input_dropout=0.2, hidden_dropout=0.5), tiny),
     "vae": (lambda: VAE(FEATURES, 5, 2), tiny_pixels),
     "cnn": (lambda: CNN(3, 10, input_dropout=0.2, hidden_dropout=0.5), tiny_images),
-    "words": (lambda: LogisticRegression(WORDS, input_dropout=0.5), tiny_words),
 }
 
 
@@ -111,3 +113,15 @@ def test_what_was_stopped_goes_on_as_it_would_have(device):
     assert last.epoch == expected.epoch == EPOCHS
     torch.testing.assert_close(last.train_cost, expected.train_cost, rtol=1e-5, atol=0)
     torch.testing.assert_close(last.test_loss, expected.test_loss, rtol=1e-5, atol=0)
+
+
+@CUDA
+def test_jobs_on_a_gpu_are_compiled_and_captured_and_leave_the_records_of_a_cpu(tmp_path, compiler):
+    def curves(device):
+        settings = [*OVERRIDES, "epochs=3", "batch_size=8", f"results={tmp_path / device}", f"device={device}"]
+        jobs = [prepare(compose("logistic_regression", [*settings, f"optimizer.lr={lr}"])) for lr in (0.1, 0.01)]
+        return {record.config["optimizer"]["lr"]: record.curve for record in execute(jobs)}
+
+    on_gpu, on_cpu = curves("cuda"), curves("cpu")
+    for lr, curve in on_cpu.items():
+        pd.testing.assert_frame_equal(on_gpu[lr], curve, rtol=1e-4)

@@ -67,6 +67,9 @@ def test_a_figure_whose_drawn_arm_was_not_run_has_no_panel(tmp_path, figure, arm
     report.build_overview(tmp_path)
     shown = {folder.name: FigureData.load(folder) for folder in report.built(tmp_path)}
     assert [*with_panels(shown)] == ["fig1_imdb"] and (folder / "figure.png").exists()
+    shutil.rmtree(tmp_path / "fig1_imdb")
+    report.build_overview(tmp_path)
+    assert not (folder / "figure.png").exists(), "what was drawn before is no longer true"
 
 
 def test_a_reduced_figure_is_named_in_the_overview(tmp_path):

@@ -102,13 +102,14 @@ def test_only_runs_that_share_minibatches_can_be_one_population():
 
 def test_on_a_gpu_runs_of_any_model_can_be_in_step_but_not_those_of_optimizers_that_no_graph_has():
     def group(experiment, *overrides):
-        return prepare(compose(experiment, ["dataset.stand_in=only", *overrides])).on_gpu("cuda").group
+        return prepare(compose(experiment, [*BASE, *overrides])).on_gpu("cuda").group
 
     assert group("vae") == group("vae", "optimizer=adagrad", "optimizer.lr=1") != group("vae", "seed=1")
     assert group("logistic_regression") != job().group, "another program"
     assert group("vae", "diagnostics=true") is None, "they are of a single model"
-    assert group("vae", "optimizer=averaged_adam") is group("vae", "optimizer=sfo", "optimizer.subfunctions=5") is None
+    assert group("vae", "optimizer=averaged_adam") is group("vae", "optimizer=sfo", "optimizer.subfunctions=3") is None
     assert group("vae", "optimizer=external", "optimizer._target_=torch.optim.NAdam") is None
+    assert group("logistic_regression", "dataset=imdb", "model=logistic_regression") is None, "of sparse rows"
 
 
 def test_a_run_writes_the_record_that_its_job_names(tmp_path):

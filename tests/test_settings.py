@@ -33,6 +33,7 @@ def test_what_is_no_device_to_train_on_is_refused_by_name_in_one_line(name):
 
 def test_runs_that_no_population_can_train_go_alone(monkeypatch):
     monkeypatch.setattr("adam_repro.run.check_device", lambda name: None)
-    settings = [[], ["device=cuda"], ["diagnostics=true"]]
+    settings = [[], ["device=cuda"], ["diagnostics=true"], ["device=cuda", "diagnostics=true"]]
     groups = [prepare(compose("logistic_regression", [*OVERRIDES, *more])).group for more in settings]
-    assert groups[0] is not None and groups[1:] == [None, None]
+    assert None not in groups[:2] and groups[0] != groups[1], "a GPU has populations of its own"
+    assert groups[2:] == [None, None]

@@ -23,7 +23,8 @@ from torch import Tensor
 from adam_repro import records
 from adam_repro.training import Learner, Row
 
-FORMAT = "adam_repro checkpoint 1"
+KIND = b"adam_repro checkpoint "
+FORMAT = KIND.decode() + "2"  # 2: members in the order of their keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Keeper:
             self._say_unusable(str(error))
             return None
         header, _, body = content.partition(b"\n")
+        if header.startswith(KIND) and not header.startswith(FORMAT.encode()):
+            self._say_unusable("another version of this project wrote it")
+            return None
         if header != _header(body):
             self._say_unusable("its checksum is not the one it begins with")
             return None

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from adam_repro.compilation import compiled
 from adam_repro.members import InStep, Member, segments_of, vector
-from adam_repro.sparse import SparseRows
 from adam_repro.training import Model, judge
 
 ROW = 16  # numbers that a step has of a member, the last its lambda; a row of them begins where a vector may
@@ -30,8 +29,8 @@ class ModelsInStep(InStep):
 
     ``build`` makes a model with its initial parameters, the same for all. Members share minibatches, and each draws
     the noise that it would draw alone. On a GPU a step is a CUDA graph, made at the first minibatch of each size; on a
-    CPU, and for sparse rows, whose numbers differ from minibatch to minibatch, it is the same steps one by one.
-    ``members`` are kept in the order of their rules; a member that diverges computes on in NaN.
+    CPU it is the same steps one by one. ``members`` are kept in the order of their rules; a member that diverges
+    computes on in NaN.
     """
 
     def __init__(self, build: Callable[[], Model], members: Sequence[Member], *, device: torch.device):
@@ -74,16 +73,16 @@ class ModelsInStep(InStep):
             for generator in self._noise:
                 generator.manual_seed(torch.initial_seed())
 
-    def step(self, x: Tensor | SparseRows, y: Tensor) -> Tensor:
+    def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One update of all members on the minibatch x [batch, ...], y [batch]; their costs before it, [K]."""
         self._row.copy_(next(self._rows))
-        if self.device.type != "cuda" or isinstance(x, SparseRows):
+        if self.device.type != "cuda":
             return torch.stack([self._descend(k, x, y) for k in self._with_equal_noise(range(self.size))])
         if len(y) not in self._graphs:
             self._graphs[len(y)] = self._captured(x, y)
         return self._graphs[len(y)](x, y)
 
-    def evaluate(self, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy of each member over all examples, [K] and [K], in float64."""
         judged = [judge(model, x, y) for model in self._with_equal_noise(self.models)]
         losses, accuracies = zip(*judged, strict=True)
@@ -106,7 +105,7 @@ class ModelsInStep(InStep):
             optimizer.state[parameter] = {**dict(zip(optimizer.state_names, state, strict=True)), "t": self._t}
         return self.models[k], optimizer
 
-    def _descend(self, k: int, x: Tensor | SparseRows, y: Tensor) -> Tensor:
+    def _descend(self, k: int, x: Tensor, y: Tensor) -> Tensor:
         """One update of member ``k`` with the numbers in its row; the cost before it."""
         cost = self.models[k].cost(x, y)
         gradients = torch.autograd.grad(cost, self._parameters[k])
@@ -129,18 +128,20 @@ class ModelsInStep(InStep):
         x, y = x.clone(), y.clone()
         here = torch.cuda.current_stream(self.device)
         self._trunk.wait_stream(here)
-        with torch.cuda.stream(self._trunk):
-            for _ in range(WARM_UPS):
-                self._branched(x, y)
-        here.wait_stream(self._trunk)
-        self.restore(before)
-        for generator, state in zip(self._noise, noise, strict=True):
-            generator.set_state(state)
-        graph = torch.cuda.CUDAGraph()
-        for generator in self._noise:
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._trunk):  # by default one of the first GPU
-            costs = self._branched(x, y)
+        with torch.cuda.device(self.device):  # where what belongs to generators and graphs is made
+            with torch.cuda.stream(self._trunk):
+                for _ in range(WARM_UPS):
+                    self._branched(x, y)
+            here.wait_stream(self._trunk)
+            self.restore(before)
+            for generator, state in zip(self._noise, noise, strict=True):
+                generator.set_state(state)
+            graph = torch.cuda.CUDAGraph()
+            for generator in self._noise:
+                graph.register_generator_state(generator)
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._trunk):  # by default one of the first GPU
+                costs = self._branched(x, y)
+            here.wait_stream(self._trunk)
         return _Graph(graph, x, y, costs)
 
     def _branched(self, x: Tensor, y: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
+from adam_repro.models import LogisticRegression
 from adam_repro.optimizers import OPTIMIZERS, SFO
 from adam_repro.partition import Partitioned
 from adam_repro.settings import (
@@ -81,8 +82,8 @@ class Job:
 
     def on_gpu(self, device: str) -> Job:
         """The same run on a GPU, where models of any kind can be trained in step: see ``in_step``."""
-        in_step = _is_captured(get_class(self.config["optimizer"]["_target_"]))
-        return dataclasses.replace(self, device=device, group=_group(self.config, None) if in_step else None)
+        group = _group(self.config, None) if _is_captured(self.config) else None
+        return dataclasses.replace(self, device=device, group=group)
 
 
 def prepare(cfg: DictConfig) -> Job:
@@ -157,7 +158,7 @@ def prepare(cfg: DictConfig) -> Job:
         checkpoint_every=given["checkpoint_every"],
         command=" ".join(sys.argv),
     )
-    return job if given["device"] == "cpu" else job.on_gpu(given["device"])
+    return job if torch.device(given["device"]).type == "cpu" else job.on_gpu(given["device"])
 
 
 def _reached(evaluate_at: list[int] | None, epochs: int) -> list[int] | None:
@@ -173,7 +174,8 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
     """
     config = jobs[0].config
     data = load_data(jobs[0])
-    learner, jobs = build_learner(jobs)
+    # by key: a checkpoint has members in their order, which must not depend on that of the command
+    learner, jobs = build_learner(sorted(jobs, key=lambda job: job.key))
     resumable = all(job.resumable for job in jobs)
     keeper = Keeper(checkpoint_of(jobs), every=jobs[0].checkpoint_every) if resumable else None
     rows: list[Row] = []
@@ -222,7 +224,7 @@ def load_data(job: Job) -> Dataset:
 
 def build_model(config: dict[str, Any]) -> Any:
     """The model of a run with its initial parameters, a function of the seed."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # of no GPU: to ask one for its state would open it, in a run on cores too
         torch.manual_seed(generator(config["seed"], 0, "init").initial_seed())
         return instantiate(config["model"])
 
@@ -241,7 +243,7 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     A population of one is twice as fast as the model and the optimizer that it stands for, so a single job has one.
     """
     device = torch.device(jobs[0].device)
-    if device.type != "cpu" and _is_captured(get_class(jobs[0].config["optimizer"]["_target_"])):
+    if device.type != "cpu" and _is_captured(jobs[0].config):
         of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
         build = functools.partial(build_model, jobs[0].config)
         learner = ModelsInStep(build, [member for member, _ in of_member.values()], device=device)
@@ -266,9 +268,11 @@ def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str | N
     return None if "diagnostics" in config else records.key_of({**shared, "population": population})
 
 
-def _is_captured(found: type[torch.optim.Optimizer]) -> bool:
-    """Whether ``ModelsInStep`` can make an optimizer's steps: it has the rules, and no averages of parameters."""
-    return found in OPTIMIZERS and found.judged is None
+def _is_captured(config: dict[str, Any]) -> bool:
+    """Whether ``ModelsInStep`` can make the steps of a run: it has the rules, and no averages of parameters; and sparse
+    rows, whose numbers differ from minibatch to minibatch, fit no graph."""
+    optimizer, model = (get_class(config[part]["_target_"]) for part in ("optimizer", "model"))
+    return optimizer in OPTIMIZERS and optimizer.judged is None and model is not LogisticRegression
 
 
 def _member(config: dict[str, Any]) -> Member:
@@ -349,7 +353,7 @@ def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str)
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": job.command,
         "device": job.device,
-        **surroundings(),
+        **surroundings(job.device),
     }
     more = pd.DataFrame(inside, columns=["epoch", *diagnostics.COLUMNS]) if inside else None
     return records.write(job.folder, job.config, curve, meta, diagnostics=more)

@@ -48,9 +48,11 @@ def check_results(folder: str | Path) -> None:
 
 
 def check_device(name: str) -> None:
-    """UserError unless tensors can live on the device of that name here."""
+    """UserError unless ``name`` is of the CPU or of a GPU with CUDA, and tensors can live there on this machine."""
     try:
         torch.zeros(1, device=name).item()
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError("runs are trained on a CPU or by CUDA")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(

@@ -15,7 +15,8 @@ PROJECT_ROOT = Path(__file__).parents[2]
 
 
 @functools.cache
-def surroundings() -> dict[str, Any]:
+def surroundings(device: str = "cpu") -> dict[str, Any]:
+    """Of a run on ``device``; a GPU is named where it is one."""
     return {
         "versions": {
             "python": platform.python_version(),
@@ -24,7 +25,7 @@ def surroundings() -> dict[str, Any]:
         "hardware": {
             "processor": _processor(),
             "simd": torch.backends.cpu.get_cpu_capability(),
-            **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_initialized() else {}),  # absent: none is used
+            **({} if device == "cpu" else {"gpu": torch.cuda.get_device_name(device)}),
         },
         "commit": _commit(),
     }

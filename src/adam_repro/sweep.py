@@ -66,7 +66,7 @@ def run(
 
 
 def train_here(jobs: Sequence[Job], workers: int | None) -> dict[str, str]:
-    """Train what is left of ``jobs`` on this machine, by so many ``workers`` (None: one for each core)."""
+    """Train what is left of ``jobs`` on this machine, by so many ``workers`` (None: see ``processes_for``)."""
     processes = workers or processes_for(jobs)
     groups = all_left_of(grouped(jobs, processes))  # whatever there is room for, so that checkpoints are found
     return train_groups(groups, workers or with_room(processes, groups, room=memory.available()))
@@ -281,15 +281,17 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
     if waiting:
         processes = workers or processes_for(waiting)
         groups = grouped(waiting, processes)
-        processes = min(processes, len(groups))
+        on_gpu = waiting[0].device != "cpu"
+        places = 1 if on_gpu else min(processes, len(groups))
         kinds = {_shape(group): group for group in groups}
         torch.set_num_threads(1)  # as a worker has
         seconds = _seconds_of(kinds)
         total = sum(seconds[_shape(group)] for group in groups)
         epochs = sum(job.config["epochs"] for job in waiting)
+        unit, there = ("GPU-hours", "the GPU") if on_gpu else ("core-hours", f"{places} cores")
         print(
-            f"{len(groups)} groups, about {total / 3600:.3f} core-hours: {total / processes / 60:.1f} minutes on "
-            f"{processes} cores, by timing a few steps of each kind of group on this machine.\n"
+            f"{len(groups)} groups, about {total / 3600:.3f} {unit}: {total / places / 60:.1f} minutes on {there}, by "
+            "timing a few steps of each kind of group on this machine.\n"
             f"About {(epochs * ROW_BYTES + len(waiting) * RUN_BYTES) / 1e6:.1f} MB of disk, records and W&B together."
         )
 

@@ -65,6 +65,8 @@ def build_overview(results: Path) -> Path | None:
     folder.mkdir(exist_ok=True)
     if shown := with_panels(trained):
         figures.write(lambda: overview(shown), folder)
+    else:
+        figures.remove(folder)
     _write_csv(folder / "verdicts.csv", claims.examined(claims.of_figure(OVERVIEW), Everything(trained)))
     return folder
 

@@ -92,10 +92,20 @@ def write(draw: Callable[[], Figure], folder: Path) -> list[Path]:
         svg, png = io.BytesIO(), io.BytesIO()
         drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         drawn.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    paths = [folder / "figure.svg", folder / "figure.png"]
+    paths = _files(folder)
     for path, content in zip(paths, (svg, png), strict=True):
         records.write_atomically(path, content.getvalue())
     return paths
+
+
+def remove(folder: Path) -> None:
+    """Take the figure out of ``folder`` that was drawn when there was something to draw."""
+    for path in _files(folder):
+        path.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / "figure.svg", folder / "figure.png"]
 
 
 def _settle(drawn: Figure) -> None:
