@@ -109,7 +109,9 @@ def test_in_step_foreign_optimizers_do_what_each_does_with_the_model_alone(own, 
     own(OWN)
     together = [job(path, *more, results=tmp_path / "together") for more in settings]
     assert len({planned.group for planned in together} - {None}) == 1
-    for record, planned in zip(execute(together), together, strict=True):
+    of_folder = {planned.folder: planned for planned in together}
+    for record in execute(together):
+        planned = of_folder[record.folder]
         assert record.meta["members"] == len(settings)
         (alone,) = execute([replace(planned, group=None, folder=tmp_path / "alone" / planned.folder.name)])
         pd.testing.assert_frame_equal(record.curve, alone.curve, rtol=1e-5)

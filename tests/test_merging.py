@@ -25,6 +25,7 @@ def part_of(figure, folder, rows_of, **changed):
         table = pd.read_csv(REFERENCE / figure / name, dtype=str, keep_default_na=False)
         table[rows_of(table)].to_csv(folder / name, index=False, lineterminator="\n")
     facts = json.loads((REFERENCE / figure / "provenance.json").read_text())
+    facts.pop("parts", None)  # as if all of the figure had been gathered at once
     seeds = sorted(map(int, set(pd.read_csv(folder / "finals.csv")["seed"])))
     (folder / "provenance.json").write_text(json.dumps({**facts, "seeds": seeds, **changed}))
     return folder

@@ -20,7 +20,6 @@ from adam_repro.members import Segment
 from adam_repro.optimizers import AdaGrad, Adam, AdaMax, SGDNesterov
 from adam_repro.population import SoftmaxRegressions
 from adam_repro.protocol import Grid
-from adam_repro.training import Solo
 
 
 def plant(monkeypatch, owners, name, old, new):
@@ -97,8 +96,8 @@ PLANTED = {
         test_training.test_every_epoch_sees_every_example_once_in_an_order_of_its_own,
     ),
     "the last part dropped in evaluation": (
-        [Solo],
-        "evaluate",
+        [training],
+        "judge",
         "zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True)",
         "zip(x.split(EVALUATION_CHUNK)[:-1], y.split(EVALUATION_CHUNK), strict=False)",
         test_training.test_evaluation_is_the_mean_over_every_example_and_leaves_the_model_in_training,
