@@ -242,13 +242,10 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
 
     A population of one is twice as fast as the model and the optimizer that it stands for, so a single job has one.
     """
-    device = torch.device(jobs[0].device)
-    if device.type != "cpu" and _is_captured(jobs[0].config):
-        of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
-        build = functools.partial(build_model, jobs[0].config)
-        learner = ModelsInStep(build, [member for member, _ in of_member.values()], device=device)
-        return learner, [of_member[id(member)][1] for member in learner.members]
-    if jobs[0].group is None:
+    config, device = jobs[0].config, torch.device(jobs[0].device)
+    if device.type != "cpu" and _is_captured(config):
+        in_step = functools.partial(ModelsInStep, functools.partial(build_model, config), device=device)
+    elif jobs[0].group is None:
         (job,) = jobs
         model = build_model(job.config).to(job.device)
         optimizer = build_optimizer(job.config, model)
@@ -257,9 +254,11 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
             return Solo(model, optimizer, **objective), [job]
         noise = {"seed": job.config["seed"], "frozen_noise": "frozen_noise" in job.config}
         return Partitioned(model, optimizer, **objective, **noise), [job]
+    else:
+        in_step = instantiate(jobs[0].population, _partial_=True)
     of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
-    population = instantiate(jobs[0].population, _partial_=True)([member for member, _ in of_member.values()])
-    return population, [of_member[id(member)][1] for member in population.members]
+    learner = in_step([member for member, _ in of_member.values()])
+    return learner, [of_member[id(member)][1] for member in learner.members]
 
 
 def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str | None:
