@@ -7,6 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from adam_repro.convolution import Convolution
 from adam_repro.dropout import Dropout
 from adam_repro.models.classifier import Classifier
 from adam_repro.models.mlp import start_rectified
@@ -33,7 +34,7 @@ class CNN(Classifier):
         layers: OrderedDict[str, nn.Module] = OrderedDict(input_dropout=Dropout(input_dropout))
         side, inputs = SIDE, colours
         for stage, outputs in enumerate(CHANNELS, start=1):
-            layers[f"conv{stage}"] = nn.Conv2d(inputs, outputs, kernel_size=5, padding=2)
+            layers[f"conv{stage}"] = Convolution(inputs, outputs, kernel_size=5)
             layers[f"pool{stage}"] = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
             layers[f"relu{stage}"] = nn.ReLU(inplace=True)  # behind the maximum: the same, on a quarter of the numbers
             side, inputs = side // 2, outputs
