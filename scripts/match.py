@@ -1,34 +1,48 @@
 """Find the settings that draw a figure's printed curves: `make match FIGURE=fig1_mnist`.
 
 A first round tries the whole family on one seed, a second one the neighbourhood of the nearest setting on all tuning
-seeds. Writes, below results/<scale>/<figure>/, `matched/<curve>.yaml` and `matching.csv`: one line for each setting,
-with its distance from the printed curve under both readings of "training cost", and its final cost (so the file is
-also the sweep over L2). `make adopt` makes the settings the project's.
+seeds. Where the figure's config has a `tuning` node, because its own length takes days, the settings of the tuning are
+tried, with its passes and seeds, and compared by the passes until each level. Writes, below results/<scale>/<figure>/,
+`matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its distance from the printed curve under
+both readings of "training cost", and its final cost (so the file is also the sweep over L2). `make adopt` makes the
+settings the project's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import pandas as pd
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
 from adam_repro.errors import UserError
-from adam_repro.matching import PLOTTED, distance, family, plotted, refined
+from adam_repro.matching import PLOTTED, distance, distance_in_passes, family, plotted, refined
 from adam_repro.protocol import TUNING_SEEDS, Grid
 from adam_repro.search import Trials, command, table, write_settings
 
 RUNNERS_UP = 3
+Distance = Callable[[pd.Series, pd.Series], float]
 
 
 def match(trials: Trials) -> None:
     printed = {curve: points for curve in trials.curves if len(points := printed_curve(trials, curve))}
+    if not printed:
+        raise UserError(f"{trials.folder.name} draws no curve that the paper printed: there is nothing to match.")
     grids = {curve: Grid.of(trials.search[curve], name=curve) for curve in printed}
-    every = [(curve, settings) for curve in printed for settings in family(grids[curve])]
-    rows = measure(trials, every, TUNING_SEEDS[:1], printed)
-    around = [(curve, settings) for curve in printed for settings in refined(nearest(rows, curve)[0]["settings"])]
-    rows += measure(trials, around, TUNING_SEEDS, printed)
-    flat = [{**row, **row["settings"]} for row in rows]
+    if trials.plan.search:
+        passes: int | None = trials.epochs
+        rows = measure(trials, as_tuned(trials, grids), TUNING_SEEDS[: trials.plan.seeds], printed, distance_in_passes)
+        told = f"the ratio of passes until each level, in {passes} passes,"
+    else:
+        passes = None
+        every = [(curve, settings) for curve in printed for settings in family(grids[curve])]
+        rows = measure(trials, every, TUNING_SEEDS[:1], printed, distance)
+        around = [(curve, settings) for curve in printed for settings in refined(nearest(rows, curve)[0]["settings"])]
+        rows += measure(trials, around, TUNING_SEEDS, printed, distance)
+        told = "the ratio"
+    flat = [{**row, "passes": passes, **row["settings"]} for row in rows]
     for row in flat:
         del row["settings"]
     table(trials.folder / "matching.csv", flat)
@@ -37,7 +51,7 @@ def match(trials: Trials) -> None:
         best, *others = nearest(rows, curve)
         why = [
             f"Of the settings tried, nearest to the curve that the paper printed: root mean square of the logarithm of "
-            f"the ratio {best['distance']:.4f},",
+            f"{told} {best['distance']:.4f},",
             f"taking what was plotted for the {best['plotted']} cost. Next, among other schedules or L2 strengths:",
             *(f"  {row['distance']:.4f}  {row['settings']}, {row['plotted']} cost" for row in others[:RUNNERS_UP]),
             "Nearest where all curves must have one L2 strength and one plotted cost:",
@@ -60,7 +74,13 @@ def printed_curve(trials: Trials, curve: str):
     return points[points["curve"] == trials.runs.label(curve)].set_index("epoch")["training_cost"]
 
 
-def measure(trials: Trials, asked: list, seeds: Sequence[int], printed: dict) -> list[dict]:
+def as_tuned(trials: Trials, grids: dict[str, Grid]) -> list:
+    """What the tuning tries first, under the figure's own L2 strength."""
+    l2 = trials.runs.base.l2
+    return [(curve, {**settings, "l2": l2}) for curve, grid in grids.items() for settings in grid.trials()]
+
+
+def measure(trials: Trials, asked: list, seeds: Sequence[int], printed: dict, distance: Distance) -> list[dict]:
     """A row for each (curve, settings) and reading of the plotted cost."""
     rows = []
     for (curve, settings), found in zip(asked, trials.run(asked, seeds), strict=True):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -208,4 +209,19 @@ def test_the_settings_nearest_to_a_printed_curve_are_found_by_one_command(tmp_pa
     text = (tmp_path / "smoke" / "fig1_mnist" / "matched" / "adagrad.yaml").read_text()
     best = matching.loc[matching["distance"].idxmin()]
     assert f"{best['distance']:.4f}" in text.splitlines()[1]
+    assert f"lr: {best['lr']:g}\n" in text
+
+
+def test_where_a_run_takes_days_the_settings_of_the_tuning_are_matched_by_the_passes_until_each_level(tmp_path):
+    script = PROJECT_ROOT / "scripts" / "match.py"
+    small = ["figure.curves=[adam]", "figure.tuning.epochs=6", "figure.tuning.search={adam: {lr: [3e-4, 1e-3, 3e-3]}}"]
+    small += ["scale.max_epochs=6", "scale.max_train=256", "batch_size=16", "l2=0"]
+    options = ["--figure", "fig2_deterministic", "--scale", "smoke", *small, *STAND_IN[::2], f"results={tmp_path}"]
+    outcome = call(*options, script=script, cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    matching = pd.read_csv(tmp_path / "smoke" / "fig2_deterministic" / "matching.csv")
+    text = (tmp_path / "smoke" / "fig2_deterministic" / "matched" / "adam.yaml").read_text()
+    best = matching.loc[matching["distance"].idxmin()]
+    assert set(matching["passes"]) == {6} and np.isfinite(best["distance"])
+    assert f"in 6 passes, {best['distance']:.4f}" in text.splitlines()[1]
     assert f"lr: {best['lr']:g}\n" in text

@@ -3,10 +3,15 @@
 The family: the optimizer's own grid of learning rates (and momentum), every schedule, a range of L2 strengths, and
 either reading of "training cost", with the penalty or without. The distance of a run from a printed curve is the root
 mean square of the logarithm of their ratio, over the printed points that the run reaches.
+
+Where runs of a figure's own length take days, the settings that its tuning tries are compared over as many passes as
+it does, by the time that each level takes: two curves that fall in the same way soon are far apart in cost, but not in
+passes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,3 +52,25 @@ def distance(ours: pd.Series, printed: pd.Series) -> float:
     """Root mean square of ln(ours / printed) over the x that both have."""
     shared = printed.index.intersection(ours.index)
     return float(np.sqrt(np.mean(np.log(ours[shared] / printed[shared]) ** 2)))
+
+
+def distance_in_passes(ours: pd.Series, printed: pd.Series) -> float:
+    """Root mean square of ln(passes of ours / of the printed curve) until each level that both come down to.
+
+    Levels are the costs of either curve that are below all before them, from where both curves have begun. Passes are
+    counted from 1, and between two of them a cost falls evenly in its logarithm. Infinite where no level is shared.
+    """
+    falls = [_fall(curve) for curve in (ours, printed)]
+    highest, lowest = min(fall.iloc[0] for fall in falls), max(fall.iloc[-1] for fall in falls)
+    levels = np.concatenate(falls)
+    levels = levels[(levels <= highest) & (levels >= lowest)]
+    if not len(levels):
+        return math.inf
+    passes = [np.interp(-np.log(levels), -np.log(fall.to_numpy()), fall.index + 1) for fall in falls]
+    return float(np.sqrt(np.mean(np.log(passes[0] / passes[1]) ** 2)))
+
+
+def _fall(curve: pd.Series) -> pd.Series:
+    """The points of a curve that are below all before them."""
+    curve = curve.sort_index()
+    return curve[curve < curve.cummin().shift(fill_value=math.inf)]

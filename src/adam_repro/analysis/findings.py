@@ -129,14 +129,22 @@ def _matched(folder: Path) -> dict[str, Any]:
         "curves": [
             {
                 "found": curve,
-                "distances": [f"{distances[curve.curve].get(schedule, np.nan):.4f}" for schedule in SCHEDULES],
+                "distances": [_distance(distances[curve.curve].get(schedule)) for schedule in SCHEDULES],
                 "decided": _decided(curve),
                 "chosen": chosen.get(curve.curve, ""),
             }
             for curve in found
         ],
         "shared": f"L2 {l2:g}, {plotted}, distances {', '.join(f'{c.shared.distance:.4f}' for c in found)}",
+        "passes": trials.compared_passes(matching),
+        "settings": matching.groupby("curve")["lr"].size().max() // matching["plotted"].nunique(),
     }
+
+
+def _distance(found: float | None) -> str:
+    if found is None:
+        return "not tried"
+    return f"{found:.4f}" if np.isfinite(found) else "no common level"
 
 
 def _nearest(figures: list[dict[str, Any]]) -> dict[str, int]:

@@ -80,12 +80,14 @@ def _counts(verdicts: pd.DataFrame) -> list[tuple[str, int]]:
 def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
     """What the page says of any figure: its settings may be known before its results are."""
     tuning, matching = folder / "tuning.csv", folder / "matching.csv"
+    matches = pd.read_csv(matching) if matching.is_file() else None
     return {
         "name": folder.name,
         "caption": CAPTIONS[folder.name],
         "verdicts": rows_of([claim.id for claim in of_figure(folder.name)], verdicts),
         "choices": trials.choices(pd.read_csv(tuning)) if tuning.is_file() else [],
-        "recovered": trials.recovered(pd.read_csv(matching)) if matching.is_file() else [],
+        "recovered": [] if matches is None else trials.recovered(matches),
+        "compared_passes": None if matches is None else trials.compared_passes(matches),
     }
 
 

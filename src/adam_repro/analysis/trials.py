@@ -13,7 +13,7 @@ from adam_repro.analysis.figures.panels import SCHEDULES
 
 Settings = dict[str, Any]
 OF_A_TRIAL = ("curve", "extension", "seed", "status", "train_cost")
-OF_A_MATCH = ("curve", "plotted", "distance", "train_cost", "seeds")
+OF_A_MATCH = ("curve", "plotted", "distance", "train_cost", "seeds", "passes")
 RUNNERS_UP = 3
 EITHER = "either"
 SHARP, OPEN = 2.0, 1.1
@@ -91,6 +91,12 @@ def _choice(curve: str, rows: pd.DataFrame) -> Choice:
     )
 
 
+def compared_passes(matching: pd.DataFrame) -> int | None:
+    """How many passes of a ``matching.csv``'s runs were compared, by the time to each level; None: by their costs."""
+    passes = set(matching["passes"].dropna()) if "passes" in matching else set()
+    return int(passes.pop()) if passes else None
+
+
 def recovered(matching: pd.DataFrame) -> list[Recovered]:
     """What is recovered for each curve of a ``matching.csv``; settings that diverged are left out."""
     finished = matching[np.isfinite(matching["distance"])]
@@ -111,7 +117,8 @@ def _recovered(curve: str, ranked: pd.DataFrame, objective: tuple[float, str]) -
 
     distinct = ranked[(ranked["l2"] > 0) | (ranked["plotted"] == "data")]  # without a penalty both costs are one
     nearest, *runners_up = matches(distinct.drop_duplicates(["schedule", "l2", "plotted"]).head(1 + RUNNERS_UP))
-    factors = {name: factor for name in (*names, "plotted") if (factor := _factor(ranked, name))}
+    told = names if nearest.plotted == EITHER else (*names, "plotted")
+    factors = {name: factor for name in told if (factor := _factor(ranked, name))}
     (shared,) = matches(ranked[(ranked["l2"] == objective[0]) & (ranked["plotted"] == objective[1])].head(1))
     return Recovered(label(curve), nearest, runners_up, factors, shared)
 
