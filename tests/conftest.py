@@ -1,7 +1,8 @@
 """Tests run uncompiled, so that nobody waits for a compiler; one that is about compilation asks for ``compiler``.
 
-One test more at a time than there are cores, for many wait for processes that they have started; each has one thread:
-two threads each would wait for one another.
+Two tests more at a time than there are cores, for many wait for processes that they have started; each has one thread:
+two threads each would wait for one another. Those on Slurm wait longest, for its clocks and for one another: they come
+first, which is to say in one process.
 """
 
 import os
@@ -22,7 +23,11 @@ def pytest_addoption(parser):
 
 
 def pytest_xdist_auto_num_workers(config):
-    return cores() + 1
+    return cores() + 2
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pages import blocks, run_page, small_copy
 from adam_repro.surroundings import PROJECT_ROOT
 
 PAGES = sorted((PROJECT_ROOT / "docs").glob("*.md"))
+ON_SLURM = {page for page in PAGES if "<!-- needs: slurm -->" in page.read_text()}
 
 
 @pytest.fixture
@@ -21,9 +22,11 @@ def copy(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(600)  # many processes, one after another
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slurm] * (page in ON_SLURM)) for page in PAGES]
+)
 def test_a_page_does_what_it_says(page, copy):
-    with slurm() if "<!-- needs: slurm -->" in page.read_text() else contextlib.nullcontext(False) as answers:
+    with slurm() if page in ON_SLURM else contextlib.nullcontext(False) as answers:
         run_page(page, copy, there=["slurm"] if answers else [])
 
 
