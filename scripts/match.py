@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -42,10 +43,11 @@ def match(trials: Trials) -> None:
         around = [(curve, settings) for curve in printed for settings in refined(nearest(rows, curve)[0]["settings"])]
         rows += measure(trials, around, TUNING_SEEDS, printed, distance)
         told = "the ratio"
-    flat = [{**row, "passes": passes, **row["settings"]} for row in rows]
+    variant = trials.runs.base.variant
+    flat = [{**row, "curve": row["curve"] + variant, "passes": passes, **row["settings"]} for row in rows]
     for row in flat:
         del row["settings"]
-    table(trials.folder / "matching.csv", flat)
+    table(trials.folder / "matching.csv", [*other_curves(trials.folder / "matching.csv", flat), *flat])
     shared = nearest_with_one_objective(rows)
     for curve in printed:
         best, *others = nearest(rows, curve)
@@ -58,12 +60,20 @@ def match(trials: Trials) -> None:
             f"  {shared[curve]['distance']:.4f}  {shared[curve]['settings']}, {shared[curve]['plotted']} cost",
             f"All of them: results/reference/{trials.folder.name}/matching.csv",
         ]
-        path = trials.folder / "matched" / f"{curve}.yaml"
+        path = trials.folder / "matched" / f"{curve}{variant}.yaml"
         write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why)
-        print(f"{curve:>14}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
+        print(f"{curve + variant:>20}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
     print(
         f"Settings: {trials.folder / 'matched'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)"
     )
+
+
+def other_curves(path: Path, found: Sequence[dict]) -> list[dict]:
+    """What the file has of curves that were not matched now: those with dropout have a command of their own."""
+    if not path.is_file():
+        return []
+    before = pd.read_csv(path)
+    return before[~before["curve"].isin({row["curve"] for row in found})].to_dict("records")
 
 
 def printed_curve(trials: Trials, curve: str):

@@ -33,6 +33,11 @@ def test_a_plan_takes_the_place_of_the_figures_length_and_narrows_its_grids(cnn)
     assert cnn.search["sgd_nesterov"]["momentum"] == [0.9, 0.99]
 
 
+def test_trials_that_are_compared_with_printed_curves_take_every_example(cnn):
+    matching = Trials("fig3_first_epochs", scale="paper", arm="matching", overrides=IMAGES)
+    assert (matching.epochs, matching.runs.base.train_examples, matching.search) == (4, None, cnn.search)
+
+
 def test_what_the_plan_does_not_name_stays():
     search = Trials("fig2_dropout", scale="paper", arm="tuning", overrides=["dataset._target_=tiny_data.load"]).search
     assert search["adam"]["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]

@@ -23,6 +23,7 @@ from adam_repro.run import Job, prepare
 
 LIKE = "adam"
 """Whose search space an optimizer gets that brings none of its own: steps of Adam's size are the usual ones."""
+TUNING = "tuning"
 OBJECTIVE = ("l2",)
 """Settings that belong to the objective and not to an optimizer: only matching varies them."""
 
@@ -100,6 +101,9 @@ class Composed:
 class Trials:
     """The trials of one figure under one scale: ``arm`` names what they are for, ``overrides`` hold for all.
 
+    Trials that are "tuning" take as few examples as the figure's plan says. Those of another arm are compared with
+    printed curves pass by pass, and a pass is one over all examples.
+
     ``optimizers``: see ``Composed``; None: the figure's own curves. ``search``: search spaces to take in place of those
     that configs and the figure's plan give, by curve. ``folder``: where what was chosen is written; None: that of the
     figure and scale.
@@ -120,7 +124,7 @@ class Trials:
         plan = Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
         if plan.epochs is not None:
             overrides.append(f"epochs={plan.epochs}")
-        if plan.train_examples is not None:
+        if plan.train_examples is not None and arm == TUNING:
             fewer = plan.train_examples
             overrides += [f"train_examples={fewer}", f"scale.max_test={fewer}"]  # no trial is chosen by tests
         self.runs = Composed(figure, overrides, optimizers)

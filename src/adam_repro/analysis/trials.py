@@ -141,8 +141,10 @@ LABELS |= {"adadelta": "AdaDelta", "adamax": "AdaMax", "sfo": "SFO", "amsgrad": 
 
 
 def label(curve: str) -> str:
-    """The name of a curve in figures, from that of its settings' file; one that is not known stays as it is."""
-    return LABELS.get(curve, curve)
+    """The name of a curve in figures, from that of its settings' file, with the variant behind it that it may have; one
+    that is not known stays as it is."""
+    optimizer, plus, variant = curve.partition("+")
+    return LABELS.get(optimizer, optimizer) + plus + variant
 
 
 def value_in_words(name: str, value: Any) -> str:
