@@ -1,6 +1,6 @@
 """Tests run uncompiled, so that nobody waits for a compiler; one that is about compilation asks for ``compiler``.
 
-Two tests more at a time than there are cores, for many wait for processes that they have started; each has one thread:
+One test more at a time than there are cores, for many wait for processes that they have started; each has one thread:
 two threads each would wait for one another. Those on Slurm wait longest, for its clocks and for one another: they come
 first, which is to say in one process.
 """
@@ -23,7 +23,7 @@ def pytest_addoption(parser):
 
 
 def pytest_xdist_auto_num_workers(config):
-    return cores() + 2
+    return cores() + 1
 
 
 def pytest_collection_modifyitems(items):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 
 import torch
 
+DISABLED = os.environ.get("TORCHDYNAMO_DISABLE") == "1"
+"""PyTorch's own switch. With it nothing imports the compiler, which takes longer than a short run."""
 RECOMPILE_LIMIT = 64  # kinds of population that one process may meet; torch would give up after eight
 
 log = logging.getLogger(__name__)
@@ -18,12 +21,12 @@ def compiled(function: Callable, *, dynamic: bool | None = None) -> Callable:
 
     ``dynamic``: one program for tensors of every size, instead of one for each.
     """
-    chosen: Callable | None = None
+    chosen: Callable | None = function if DISABLED else None
 
     @functools.wraps(function)
     def call(*args):
         nonlocal chosen
-        if chosen is None:  # not before the first call: the import of the compiler takes longer than a short run
+        if chosen is None:  # not before the first call, because of that import
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
             # or torch's cache on disk serves code made for narrower vectors, which then writes past the end of buffers
             torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()

@@ -17,13 +17,15 @@ from typing import Any, Protocol
 
 import torch
 
+from adam_repro.compilation import DISABLED
 from adam_repro.errors import in_full
 from adam_repro.locks import ASK_AGAIN_SECONDS
 from adam_repro.process import deaf_to_interrupts, settle_process
 
 END_SECONDS = 10.0  # that a worker has to end in, before it is killed
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-IMPORTED = ["adam_repro.app", "torch._inductor.compile_fx"]  # before workers begin; neither starts a thread
+IMPORTED = ["adam_repro.app", *([] if DISABLED else ["torch._inductor.compile_fx"])]
+"""What a worker finds imported when it begins; none of it starts a thread."""
 
 
 @dataclass(frozen=True)
