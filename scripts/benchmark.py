@@ -33,6 +33,7 @@ from adam_repro import records
 from adam_repro.app import shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import settle_process
+from adam_repro.search import Composed
 from adam_repro.surroundings import PROJECT_ROOT, surroundings
 from adam_repro.sweep import cores
 from adam_repro.training import CLEAN_EXAMPLES
@@ -217,16 +218,25 @@ def rows_of(name: str, turns: dict[Key, list[dict]], memory: dict[Key, float], f
         row["fastest"], row["slowest"] = min(seconds) * 1e3, max(seconds) * 1e3
         row["ratio_to_typical"] = ratio(times["typical", 1], seconds)
         row["ratio_to_bare"] = ratio(seconds, times["bare loop", 1]) if variant in ("solo", "run") else None
-        row["evaluation_share"] = None
+        row["evaluation_share"] = row["evaluation_share_of_run"] = None
         if variant == "run":
-            evaluation = statistics.median(turn["evaluation"] for turn in turns[variant, k])
-            evaluated = min(facts["train"], CLEAN_EXAMPLES) + facts["test"]
-            spent = evaluation * evaluated, median * -(-facts["train"] // workload.batch)
-            row["evaluation_share"] = spent[0] / sum(spent)
+            example = statistics.median(turn["evaluation"] for turn in turns[variant, k])
+            evaluation = example * (min(facts["train"], CLEAN_EXAMPLES) + facts["test"])
+            training = median * -(-facts["train"] // workload.batch)
+            evaluations, passes = length(workload.figure)
+            row["evaluation_share"] = evaluation / (evaluation + training)
+            row["evaluation_share_of_run"] = evaluations * evaluation / (evaluations * evaluation + passes * training)
         row["gemm_fraction"] = operations and operations / median / peak
         row["peak_mb"] = memory[variant, k]
         rows.append(row)
     return rows
+
+
+def length(figure: str) -> tuple[int, int]:
+    """How many evaluations a run of the figure has, that before its first pass included, and how many passes."""
+    config = Composed(figure, []).base
+    asked = range(config.epochs + 1) if config.evaluate_at is None else config.evaluate_at
+    return len({*asked, config.epochs}), config.epochs
 
 
 def ratio(above: list[float], below: list[float]) -> float:
@@ -294,7 +304,8 @@ def show(name: str, rows: list[dict], peak: float) -> None:
                 f"{row['slowest']:>8.4f} {row['ratio_to_typical']:>14.2f} {bare:>13} {share:>14} {row['peak_mb']:>8.0f}"
             )
             if share := row["evaluation_share"]:
-                print(f"{'':>17}      evaluations take {share:.1%} of a pass that ends with one")
+                whole = row["evaluation_share_of_run"]
+                print(f"{'':>17}      evaluations take {share:.1%} of a pass that ends with one, {whole:.1%} of a run")
     sys.stdout.flush()
 
 

@@ -46,9 +46,13 @@ Turn = Callable[[int], dict[str, float]]
 
 @dataclass(frozen=True)
 class Workload:
-    """``typical`` and ``loss`` are what most people write, in PyTorch's modules; ``model`` is ours."""
+    """``typical`` and ``loss`` are what most people write, in PyTorch's modules; ``model`` is ours.
+
+    ``figure`` is the one whose runs it is made of.
+    """
 
     data: str
+    figure: str
     typical: Callable[[], nn.Module]
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
     loader: Callable[..., DataLoader]
@@ -67,6 +71,7 @@ digits = functools.partial(images, mean=(0.1307,), std=(0.3081,))  # as in PyTor
 WORKLOADS = {
     "logistic_mnist": Workload(
         data="mnist",
+        figure="fig1_mnist",
         typical=peers.softmax_regression,
         loss=peers.loss_of_class,
         loader=digits,
@@ -78,6 +83,7 @@ WORKLOADS = {
     ),
     "logistic_imdb": Workload(
         data="imdb",
+        figure="fig1_imdb",
         typical=peers.logistic_regression,
         loss=peers.loss_of_review,
         loader=bag_of_words,
@@ -90,6 +96,7 @@ WORKLOADS = {
     ),
     "mlp": Workload(
         data="mnist",
+        figure="fig2_dropout",
         typical=peers.mlp,
         loss=peers.loss_of_class,
         loader=digits,
@@ -98,6 +105,7 @@ WORKLOADS = {
     ),
     "vae": Workload(
         data="mnist",
+        figure="fig4",
         typical=peers.VAE,
         loss=peers.loss_of_vae,
         loader=images,
@@ -106,6 +114,7 @@ WORKLOADS = {
     ),
     "cnn": Workload(
         data="random images",
+        figure="fig3_full",
         typical=peers.cnn,
         loss=peers.loss_of_class,
         loader=functools.partial(images, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),

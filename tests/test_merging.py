@@ -119,8 +119,8 @@ def test_seeds_of_two_settings_are_never_one_curve(tmp_path):
     "changed", [{"epochs": 10}, {"batch_size": 64}, {"tuned_at": 3}, {"dataset": {"name": "mnist", "checksum": "0"}}]
 )
 def test_what_cannot_stand_in_one_figure_is_refused_and_nothing_is_changed(changed, tmp_path):
-    old = write_figure(tmp_path / "old", {("tuned", "Adam"): 0.2})
-    new = write_figure(tmp_path / "new", {("tuned", "Adam"): 0.1})
+    old = write_figure(tmp_path / "old", {("tuned", "Adam"): [0.2, 0.3]})
+    new = write_figure(tmp_path / "new", {("tuned", "Adam"): [0.1]})
     facts = facts_of(new)
     (new / "provenance.json").write_text(json.dumps({**facts, **changed}))
     shutil.copytree(old, tmp_path / "before")
@@ -128,6 +128,14 @@ def test_what_cannot_stand_in_one_figure_is_refused_and_nothing_is_changed(chang
         merge(old, new)
     for path in old.iterdir():
         assert path.read_bytes() == (tmp_path / "before" / path.name).read_bytes()
+
+
+def test_a_figure_that_is_tuned_anew_keeps_its_other_arms(tmp_path):
+    old = write_figure(tmp_path / "old", {("tuned", "Adam"): [0.2], ("default", "Adam"): [0.6]}, tuned_at=2)
+    new = write_figure(tmp_path / "new", {("tuned", "Adam"): [0.1]}, tuned_at=10)
+    merge(old, new)
+    found = FigureData.load(old)
+    assert found.finals["arm"].tolist() == ["tuned", "default"] and found.provenance["tuned_at"] == 10
 
 
 def test_diagnostics_are_joined_too(tmp_path):

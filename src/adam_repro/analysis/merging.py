@@ -17,6 +17,7 @@ SETTING = ["arm", "curve", "lr", "schedule", "hyper", "l2"]
 RUN = [*SETTING, "seed"]
 DRAWN = ["arm", "curve", "seed"]  # a run in curves.csv and diagnostics.csv: a drawn curve has one setting
 SHARED = ("experiment", "provenance", "dataset", "epochs", "batch_size", "l2", "tuned_at", "tuned_on", "curve_version")
+OF_TUNING = {"tuned_at", "tuned_on"}
 COLUMNS = {"finals.csv": FINAL_COLUMNS, "curves.csv": CURVE_COLUMNS, "diagnostics.csv": DIAGNOSTIC_COLUMNS}
 ORIGIN = ("commit", "versions", "hardware", "command")
 
@@ -30,10 +31,13 @@ def merge(reference: Path, fresh: Path) -> str:
     """
     old, new = (_text(folder / "finals.csv") for folder in (reference, fresh))
     facts, fresh_facts = load_provenance(reference), load_provenance(fresh)
-    shared = _agreed(reference, _stated(facts, old), _stated(fresh_facts, new))
     moved = _setting_moved(old, new)
     stays = ~(moved | _among(old, new, RUN))
     kept = old[stays]
+    states = _stated(facts, old)
+    if not (kept["arm"] == "tuned").any():  # no run stays that the old tuning chose
+        states = {name: fact for name, fact in states.items() if name not in OF_TUNING}
+    shared = _agreed(reference, states, _stated(fresh_facts, new))
     tables = {"finals.csv": _in_order(old, stays, new, SETTING)}
     for name in ("curves.csv", "diagnostics.csv"):
         rows, more = (_text(folder / name) for folder in (reference, fresh))
@@ -60,7 +64,7 @@ def _stated(facts: dict[str, Any], runs: pd.DataFrame) -> dict[str, Any]:
     """What the runs of a part share, as far as they are of a kind that tells: see ``gather``."""
     silent: set[str] = set()
     if not (runs["arm"] == "tuned").any():
-        silent |= {"tuned_at", "tuned_on"}
+        silent |= OF_TUNING
     if (runs["arm"] == "matched").all():  # each with an L2 of its own
         silent.add("l2")
     if runs["hyper"].str.contains("subfunctions").all():  # SFO's minibatches are its own
