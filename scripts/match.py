@@ -1,11 +1,12 @@
 """Find the settings that draw a figure's printed curves: `make match FIGURE=fig1_mnist`.
 
 A first round tries the whole family on one seed, a second one the neighbourhood of the nearest setting on all tuning
-seeds. Where the figure's config has a `tuning` node, because its own length takes days, the settings of the tuning are
-tried, with its passes and seeds, and compared by the passes until each level. Writes, below results/<scale>/<figure>/,
-`matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its distance from the printed curve under
-both readings of "training cost", and its final cost (so the file is also the sweep over L2). `make adopt` makes the
-settings the project's.
+seeds. Where the figure's config has a `tuning` node with a search space, because its own length takes days, what the
+tuning tries first is tried, with its passes and seeds and all examples, and compared by the passes until each level.
+Curves with dropout are matched by a command of their own, with ARGS=dropout=with. Writes, below
+results/<scale>/<figure>/, `matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its distance from
+the printed curve under both readings of "training cost", and its final cost (so the file is also the sweep over L2).
+`make adopt` makes the settings the project's.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
 from adam_repro.errors import UserError
-from adam_repro.matching import PLOTTED, distance, distance_in_passes, family, plotted, refined
+from adam_repro.matching import PLOTTED, distance, distance_in_passes, family, levels, plotted, refined
 from adam_repro.protocol import TUNING_SEEDS, Grid
 from adam_repro.search import Trials, command, table, write_settings
 
 RUNNERS_UP = 3
 Distance = Callable[[pd.Series, pd.Series], float]
+Asked = list[tuple[str, dict[str, Any]]]
 
 
 def match(trials: Trials) -> None:
@@ -36,21 +39,35 @@ def match(trials: Trials) -> None:
         passes: int | None = trials.epochs
         rows = measure(trials, as_tuned(trials, grids), TUNING_SEEDS[: trials.plan.seeds], printed, distance_in_passes)
         told = f"the ratio of passes until each level, in {passes} passes,"
+        within = {curve: len(levels(points, passes=trials.epochs)) for curve, points in printed.items()}
     else:
         passes = None
         every = [(curve, settings) for curve in printed for settings in family(grids[curve])]
         rows = measure(trials, every, TUNING_SEEDS[:1], printed, distance)
         around = [(curve, settings) for curve in printed for settings in refined(nearest(rows, curve)[0]["settings"])]
         rows += measure(trials, around, TUNING_SEEDS, printed, distance)
-        told = "the ratio"
+        told, within = "the ratio", {}
     variant = trials.runs.base.variant
-    flat = [{**row, "curve": row["curve"] + variant, "passes": passes, **row["settings"]} for row in rows]
+    flat = [
+        {
+            **row,
+            "curve": row["curve"] + variant,
+            "passes": passes,
+            "levels": within.get(row["curve"]),
+            **row["settings"],
+        }
+        for row in rows
+    ]
     for row in flat:
         del row["settings"]
     table(trials.folder / "matching.csv", [*other_curves(trials.folder / "matching.csv", flat), *flat])
     shared = nearest_with_one_objective(rows)
     for curve in printed:
         best, *others = nearest(rows, curve)
+        if math.isinf(best["distance"]):
+            raise UserError(
+                f"No setting of {curve} comes near: all diverged, or nothing is printed of its first passes."
+            )
         why = [
             f"Of the settings tried, nearest to the curve that the paper printed: root mean square of the logarithm of "
             f"{told} {best['distance']:.4f},",
@@ -78,26 +95,24 @@ def other_curves(path: Path, found: Sequence[dict]) -> list[dict]:
 
 def printed_curve(trials: Trials, curve: str):
     """The printed points of a curve, by x; empty where the paper's panel lacks it."""
-    if trials.panel is None:
-        raise UserError(f"{trials.folder.name} has no printed curves to match.")
-    points = paper_curves(trials.panel)
+    points = paper_curves(trials.panel or "")
     return points[points["curve"] == trials.runs.label(curve)].set_index("epoch")["training_cost"]
 
 
-def as_tuned(trials: Trials, grids: dict[str, Grid]) -> list:
+def as_tuned(trials: Trials, grids: dict[str, Grid]) -> Asked:
     """What the tuning tries first, under the figure's own L2 strength."""
     l2 = trials.runs.base.l2
     return [(curve, {**settings, "l2": l2}) for curve, grid in grids.items() for settings in grid.trials()]
 
 
-def measure(trials: Trials, asked: list, seeds: Sequence[int], printed: dict, distance: Distance) -> list[dict]:
+def measure(trials: Trials, asked: Asked, seeds: Sequence[int], printed: dict, apart: Distance) -> list[dict]:
     """A row for each (curve, settings) and reading of the plotted cost."""
     rows = []
     for (curve, settings), found in zip(asked, trials.run(asked, seeds), strict=True):
         finals = [cost for record in found if (cost := final_costs(record)["train_cost"]) is not None]
         finished = len(finals) == len(found)
         for what in PLOTTED:
-            gap = distance(plotted([record.curve for record in found], what), printed[curve]) if finished else math.inf
+            gap = apart(plotted([record.curve for record in found], what), printed[curve]) if finished else math.inf
             cost = sum(finals) / len(finals) if finished else None
             common = {"distance": gap, "train_cost": cost, "seeds": len(found)}
             rows.append({"curve": curve, "settings": settings, "plotted": what, **common})

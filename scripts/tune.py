@@ -6,7 +6,7 @@ Writes, below results/<scale>/<figure>/, `tuned/<curve>.yaml` and `tuning.csv` (
 
 from __future__ import annotations
 
-from adam_repro.search import Trials, command, write_settings
+from adam_repro.search import TUNING, Trials, command, write_settings
 from adam_repro.tuning import tune
 
 
@@ -20,4 +20,4 @@ def work(trials: Trials) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, arm="tuning", work=work)
+    command(__doc__, arm=TUNING, work=work)

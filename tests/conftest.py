@@ -2,7 +2,7 @@
 
 One test more at a time than there are cores, for many wait for processes that they have started; each has one thread:
 two threads each would wait for one another. Those on Slurm wait longest, for its clocks and for one another: they come
-first, which is to say in one process.
+first, which keeps two of them in one process.
 """
 
 import os

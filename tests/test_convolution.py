@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
+from adam_repro import convolution
 from adam_repro.convolution import FEWEST_CHANNELS, Convolution, _BySpectra
 
 
@@ -59,9 +60,31 @@ def test_a_layer_takes_spectra_from_enough_channels_on(channels):
     torch.testing.assert_close(y, direct(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-5)
 
 
-def test_the_gradient_of_an_input_that_needs_none_is_not_computed():
+def test_the_gradient_of_an_input_that_needs_none_is_not_computed(monkeypatch):
     x, weight, bias = inputs(n=2, channels=4, side=6, filters=3, kernel=3, dtype=torch.float64)
-    whole = torch.autograd.grad(_BySpectra.apply(x, weight, bias).sum(), (weight, bias))
-    parts = torch.autograd.grad(_BySpectra.apply(x.detach(), weight, bias).sum(), (weight, bias))
-    for a, b in zip(whole, parts, strict=True):
+    expected = torch.autograd.grad(_BySpectra.apply(x, weight, bias).sum(), (weight, bias))
+    y = _BySpectra.apply(x.detach(), weight, bias)
+    monkeypatch.setattr(convolution, "synthesis", None)  # the way back to pixels, which that gradient alone needs
+    for a, b in zip(torch.autograd.grad(y.sum(), (weight, bias)), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_a_second_derivative_is_refused():
+    x, weight, bias = inputs(n=2, channels=4, side=6, filters=3, kernel=3, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(_BySpectra.apply(x, weight, bias).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 8, 8), (2, 16, 8, 6), (16, 8, 8)])
+def test_what_has_no_square_spectrum_goes_the_direct_way(shape):
+    layer = Convolution(16, 8, kernel_size=3)
+    x = torch.randn(shape)
+    torch.testing.assert_close(layer(x), direct(x, layer.weight, layer.bias))
+
+
+def test_a_wrong_shape_and_an_even_kernel_are_named():
+    with pytest.raises(RuntimeError, match="expected input.* to have 16 channels, but got 17"):
+        Convolution(16, 8, kernel_size=3)(torch.randn(2, 17, 8, 8))
+    with pytest.raises(ValueError, match="kernel_size=4 is not allowed"):
+        Convolution(16, 8, kernel_size=4)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adam_repro.matching import L2, SCHEDULES, distance, distance_in_passes, family, plotted, refined
+from adam_repro.matching import L2, SCHEDULES, distance, distance_in_passes, family, levels, plotted, refined
 from adam_repro.protocol import Grid
 
 
@@ -44,31 +44,32 @@ def test_the_distance_is_the_root_mean_square_log_ratio_over_shared_points():
     assert distance(ours, printed) == pytest.approx(np.sqrt((1 + 9) / 2))
 
 
-def falling(passes, by=0.5, start=1.0):
-    """A cost that is multiplied by ``by`` in every pass."""
-    return pd.Series(start * by ** np.arange(passes), index=np.arange(passes))
+HALVES = pd.Series([1.0, 0.5, 0.25, 0.125], index=[0, 1, 2, 3])
 
 
-def test_a_curve_that_takes_twice_the_passes_is_ln_2_away_whichever_is_ours():
-    fast = pd.Series([1.0, 0.5, 0.25, 0.125], index=[0, 1, 2, 3])
-    slow = pd.Series([1.0, 0.5, 0.25, 0.125], index=[1, 3, 5, 7])  # the same levels after 2, 4, 6 and 8 passes
-    assert distance_in_passes(slow, fast) == pytest.approx(math.log(2))
-    assert distance_in_passes(fast, slow) == pytest.approx(math.log(2))
+def test_a_curve_that_takes_twice_the_passes_is_ln_2_away():
+    slow = pd.Series(HALVES.to_numpy(), index=[1, 3, 5, 7])  # the same levels after 2, 4, 6 and 8 passes
+    assert distance_in_passes(slow, HALVES) == pytest.approx(math.log(2))
+    assert distance_in_passes(HALVES, HALVES) == 0
 
 
 def test_a_level_between_two_passes_is_reached_between_them():
-    ours, printed = falling(3), pd.Series([0.75, 0.25], index=[0, 2])
-    first = math.log(1 / 0.75) / math.log(2) + 1  # ours at the printed curve's first level; at 0.5 printed is later
-    second = math.log(0.75 / 0.5) / math.log(3) * 2 + 1
-    expected = np.sqrt(np.mean(np.log([first, 2 / second, 1]) ** 2))  # both are at 0.25 after 3 passes, twice
-    assert distance_in_passes(ours, printed) == pytest.approx(expected * np.sqrt(3 / 4))
+    printed = pd.Series([0.75, 0.25], index=[0, 2])
+    first = 1 + math.log(1 / 0.75) / math.log(2)  # passes of ours until 0.75; 0.25 takes three, as in print
+    assert distance_in_passes(HALVES, printed) == pytest.approx(np.sqrt(math.log(first) ** 2 / 2))
 
 
-def test_only_levels_that_both_come_down_to_count_and_a_rise_is_no_level():
-    printed = falling(10)
-    ours = pd.Series([1.0, 0.5, 3.0, 0.25], index=[0, 1, 2, 3])  # 0.25 a pass late, nothing below
-    assert distance_in_passes(ours, printed) == pytest.approx(np.sqrt(2 * math.log(4 / 3) ** 2 / 6))
+def test_a_level_that_is_missed_counts_a_pass_beyond_the_last_and_one_that_is_begun_below_the_first_pass():
+    stays = pd.Series([0.75, 2.0, 2.0, 2.0], index=[0, 1, 2, 3])
+    missed = [math.log(5 / passes) for passes in (2, 3, 4)]
+    assert distance_in_passes(stays, HALVES) == pytest.approx(np.sqrt(np.square(missed).sum() / 4))
 
 
-def test_curves_without_a_common_level_are_infinitely_far_apart():
-    assert distance_in_passes(falling(3, start=100.0), falling(3)) == math.inf
+def test_levels_are_printed_costs_below_all_before_them_within_the_passes_of_ours():
+    printed = pd.Series([1.0, 0.5, 3.0, 0.4, 0.1], index=[0, 1, 2, 3, 9])
+    assert levels(printed, passes=4).to_dict() == {0: 1.0, 1: 0.5, 3: 0.4}
+    assert levels(printed, passes=10).iloc[-1] == 0.1
+
+
+def test_without_a_level_the_distance_is_infinite():
+    assert distance_in_passes(HALVES, pd.Series([0.1], index=[9])) == math.inf

@@ -41,8 +41,9 @@ def matching(rows):
 
 def committed(kind, figure, curve):
     """The text of a committed settings' file, and its settings."""
-    (name,) = (name for name, label in trials.LABELS.items() if label == curve)
-    text = (PROJECT_ROOT / "configs" / kind / figure / f"{name}.yaml").read_text()
+    optimizer, plus, variant = curve.partition("+")
+    (name,) = (name for name, label in trials.LABELS.items() if label == optimizer)
+    text = (PROJECT_ROOT / "configs" / kind / figure / f"{name}{plus}{variant}.yaml").read_text()
     node = yaml.safe_load(text)
     (schedule,) = (group["override /schedule"] for group in node["defaults"] if "override /schedule" in group)
     return text, {**node, **node["optimizer"], "schedule": schedule}

@@ -18,7 +18,7 @@ from adam_repro.app import CONFIGS
 from adam_repro.errors import UserError
 from adam_repro.protocol import Grid
 from adam_repro.run import Job
-from adam_repro.search import Composed, Trials, node_of, search_space, table
+from adam_repro.search import TUNING, Composed, Trials, node_of, search_space, table
 from adam_repro.settings import optimizer_class
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.tuning import Choice, tune
@@ -54,7 +54,7 @@ def compare(
     trials = Trials(
         figure,
         scale=scale,
-        arm="tuning",
+        arm=TUNING,
         overrides=["evaluate_at=[]", *on_its_terms],
         optimizers=optimizers,
         search={name: search_space(figure, search)},

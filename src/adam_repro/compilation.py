@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 DISABLED = os.environ.get("TORCHDYNAMO_DISABLE") == "1"
-"""PyTorch's own switch. With it nothing imports the compiler, which takes longer than a short run."""
+"""PyTorch's own switch. With it neither what is ``compiled`` nor a worker imports the compiler."""
 RECOMPILE_LIMIT = 64  # kinds of population that one process may meet; torch would give up after eight
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,14 @@ def compiled(function: Callable, *, dynamic: bool | None = None) -> Callable:
 
     ``dynamic``: one program for tensors of every size, instead of one for each.
     """
-    chosen: Callable | None = function if DISABLED else None
+    if DISABLED:
+        return function
+    chosen: Callable | None = None
 
     @functools.wraps(function)
     def call(*args):
         nonlocal chosen
-        if chosen is None:  # not before the first call, because of that import
+        if chosen is None:  # not before the first call: the import of the compiler takes longer than a short run
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
             # or torch's cache on disk serves code made for narrower vectors, which then writes past the end of buffers
             torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()

@@ -3,7 +3,8 @@
 PyTorch's are direct: 5x5 filters over 16x16 pixels take 25 multiplications for every pixel, channel and filter. By the
 convolution theorem spectra of 18x18 points take two, for half of the points are the conjugates of the others and one
 complex product is three real ones. The Fourier transforms of so few pixels are products of matrices as well, along
-which images and channels ride. So the whole is a bilinear map, as Winograd's are (Lavin & Gray 2016, arXiv:1509.09308):
+which images and channels ride; for 64 channels, 64 filters and 128 images they take three more. So the whole is a
+bilinear map, as Winograd's are (Lavin & Gray 2016, arXiv:1509.09308):
 
     y = S (A x · B w)
 
@@ -19,23 +20,31 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 FEWEST_CHANNELS = 16  # with the three colours of an image the transforms would cost more than they save
 
 
 class Convolution(nn.Conv2d):
-    """``nn.Conv2d`` that keeps the size of square images: stride 1, an odd kernel, half of it padded with zeros.
+    """``nn.Conv2d`` that keeps the size of images: stride 1, an odd kernel, half of it padded with zeros.
 
-    Shapes: [batch, in_channels, side, side] to [batch, out_channels, side, side], channels innermost in memory.
+    On the CPU square images of at least ``FEWEST_CHANNELS`` go by their spectra, all else goes PyTorch's way. Shapes:
+    [batch, in_channels, side, side] in any order of memory to [batch, out_channels, side, side], channels innermost.
+    ValueError for an even kernel, which has no middle.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={kernel_size} is not allowed: give an odd number.")
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or self.in_channels < FEWEST_CHANNELS:
+        if x.device.type != "cpu" or self.in_channels < FEWEST_CHANNELS or not self._has_spectra(x):
             return super().forward(x)
         return _BySpectra.apply(x, self.weight, self.bias)
+
+    def _has_spectra(self, x: Tensor) -> bool:
+        return x.dim() == 4 and x.shape[1] == self.in_channels and x.shape[2] == x.shape[3] and x.numel() > 0
 
 
 class Transforms(NamedTuple):
@@ -66,6 +75,7 @@ def transforms(side: int, kernel: int, dtype: torch.dtype) -> Transforms:
 
     angle = turn * torch.outer(frequency, torch.arange(side, dtype=torch.float64))  # [period, side]
     cos, sin = angle.cos(), angle.sin()
+
     columns = torch.cat([cos[:half], -sin[:half]])
     real, imaginary = torch.stack([cos, sin], 2), torch.stack([-sin, cos], 2)  # of (a + ib) exp(-i angle)
     rows = torch.cat([real + imaginary, real, imaginary])
@@ -73,12 +83,11 @@ def transforms(side: int, kernel: int, dtype: torch.dtype) -> Transforms:
     # y at p is the sum of w at k times x at p + k - kernel // 2: a correlation, so the filter's spectrum is conjugate.
     lag = torch.arange(kernel, dtype=torch.float64) - kernel // 2
     down, across = turn * torch.outer(frequency, lag), turn * torch.outer(frequency[:half], lag)
-    angle = down[:, None, :, None] + across[None, :, None, :]
-    real, imaginary = angle.cos(), angle.sin()
-    filters = torch.cat([real, imaginary - real, real + imaginary])
+    of_both = down[:, None, :, None] + across[None, :, None, :]
+    filters = torch.cat([of_both.cos(), of_both.sin() - of_both.cos(), of_both.cos() + of_both.sin()])
 
-    real, imaginary = torch.stack([cos, sin]), torch.stack([-sin, cos])  # what (a + ib) exp(i angle) makes of a, of b
-    rows_back = torch.cat([real + imaginary, imaginary, -real], 1).permute(2, 0, 1)
+    of_real, of_imaginary = torch.stack([cos, sin]), torch.stack([-sin, cos])  # of (a + ib) exp(i angle), for a and b
+    rows_back = torch.cat([of_real + of_imaginary, of_imaginary, -of_real], 1).permute(2, 0, 1)
     shares = torch.full((half, 1), 2.0, dtype=torch.float64)  # a point's and its conjugate's
     shares[0] = 1
     if period % 2 == 0:
@@ -113,6 +122,7 @@ class _BySpectra(torch.autograd.Function):
         return torch.add(y.permute(2, 0, 1, 3), bias, out=y.new_empty(n, side, side, k)).permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable  # for what is kept is no input
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         xs, ws = ctx.saved_tensors
         (g,) = gradients

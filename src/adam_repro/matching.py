@@ -4,9 +4,8 @@ The family: the optimizer's own grid of learning rates (and momentum), every sch
 either reading of "training cost", with the penalty or without. The distance of a run from a printed curve is the root
 mean square of the logarithm of their ratio, over the printed points that the run reaches.
 
-Where runs of a figure's own length take days, the settings that its tuning tries are compared over as many passes as
-it does, by the time that each level takes: two curves that fall in the same way soon are far apart in cost, but not in
-passes.
+Where runs of a figure's own length take days, the settings that its tuning tries first are compared over as many
+passes as it takes, by the time until each level: of so short a run that tells more than its costs.
 """
 
 from __future__ import annotations
@@ -55,19 +54,22 @@ def distance(ours: pd.Series, printed: pd.Series) -> float:
 
 
 def distance_in_passes(ours: pd.Series, printed: pd.Series) -> float:
-    """Root mean square of ln(passes of ours / of the printed curve) until each level that both come down to.
+    """Root mean square of ln(passes of ours / of the printed curve) until each of ``levels``.
 
-    Levels are the costs of either curve that are below all before them, from where both curves have begun. Passes are
-    counted from 1, and between two of them a cost falls evenly in its logarithm. Infinite where no level is shared.
+    Passes are counted from 1, and between two of them a cost falls evenly in its logarithm. A level that ours does not
+    come down to counts as reached one pass after its last, one that it begins below as reached in its first pass.
+    Infinite where there is no level.
     """
-    falls = [_fall(curve) for curve in (ours, printed)]
-    highest, lowest = min(fall.iloc[0] for fall in falls), max(fall.iloc[-1] for fall in falls)
-    levels = np.concatenate(falls)
-    levels = levels[(levels <= highest) & (levels >= lowest)]
-    if not len(levels):
+    fall, printed = _fall(ours), levels(printed, passes=int(ours.index[-1]) + 1)
+    if printed.empty:
         return math.inf
-    passes = [np.interp(-np.log(levels), -np.log(fall.to_numpy()), fall.index + 1) for fall in falls]
-    return float(np.sqrt(np.mean(np.log(passes[0] / passes[1]) ** 2)))
+    passes = np.interp(-np.log(printed), -np.log(fall), fall.index + 1, right=ours.index[-1] + 2)
+    return float(np.sqrt(np.mean(np.log(passes / (printed.index + 1)) ** 2)))
+
+
+def levels(printed: pd.Series, *, passes: int) -> pd.Series:
+    """The costs of a printed curve that are below all before them, by x, of its first so many passes."""
+    return _fall(printed[printed.index < passes])
 
 
 def _fall(curve: pd.Series) -> pd.Series:

@@ -119,6 +119,8 @@ def _matched(folder: Path) -> dict[str, Any]:
     nearest = matching.groupby(["curve", "schedule"])["distance"].min()
     distances = {trials.label(str(name)): rows.droplevel(0) for name, rows in nearest.groupby("curve")}
     found = trials.recovered(matching)
+    passes = trials.compared_passes(matching)
+    levels = {trials.label(str(name)): rows["levels"].max() for name, rows in matching.groupby("curve") if passes}
     tuning = folder / "tuning.csv"
     choices = trials.choices(pd.read_csv(tuning)) if tuning.is_file() else []
     chosen = {choice.curve: trials.in_words(choice.settings) for choice in choices}
@@ -129,22 +131,24 @@ def _matched(folder: Path) -> dict[str, Any]:
         "curves": [
             {
                 "found": curve,
+                "levels": levels.get(curve.curve),
                 "distances": [_distance(distances[curve.curve].get(schedule)) for schedule in SCHEDULES],
                 "decided": _decided(curve),
-                "chosen": chosen.get(curve.curve, ""),
+                "chosen": chosen.get(curve.curve.partition("+")[0], ""),  # with dropout the same
             }
             for curve in found
         ],
         "shared": f"L2 {l2:g}, {plotted}, distances {', '.join(f'{c.shared.distance:.4f}' for c in found)}",
-        "passes": trials.compared_passes(matching),
-        "settings": matching.groupby("curve")["lr"].size().max() // matching["plotted"].nunique(),
+        "passes": passes,
+        "settings": matching.groupby("curve").size().max() // matching["plotted"].nunique(),
+        "seeds": matching["seeds"].max(),
     }
 
 
 def _distance(found: float | None) -> str:
     if found is None:
         return "not tried"
-    return f"{found:.4f}" if np.isfinite(found) else "no common level"
+    return f"{found:.4f}" if np.isfinite(found) else "diverged"
 
 
 def _nearest(figures: list[dict[str, Any]]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from adam_repro.analysis.figures.panels import SCHEDULES
 
 Settings = dict[str, Any]
 OF_A_TRIAL = ("curve", "extension", "seed", "status", "train_cost")
-OF_A_MATCH = ("curve", "plotted", "distance", "train_cost", "seeds", "passes")
+OF_A_MATCH = ("curve", "plotted", "distance", "train_cost", "seeds", "passes", "levels")
 RUNNERS_UP = 3
 EITHER = "either"
 SHARP, OPEN = 2.0, 1.1
@@ -93,8 +93,10 @@ def _choice(curve: str, rows: pd.DataFrame) -> Choice:
 
 def compared_passes(matching: pd.DataFrame) -> int | None:
     """How many passes of a ``matching.csv``'s runs were compared, by the time to each level; None: by their costs."""
-    passes = set(matching["passes"].dropna()) if "passes" in matching else set()
-    return int(passes.pop()) if passes else None
+    if "passes" not in matching or matching["passes"].isna().all():
+        return None
+    (passes,) = matching["passes"].unique()
+    return int(passes)
 
 
 def recovered(matching: pd.DataFrame) -> list[Recovered]:

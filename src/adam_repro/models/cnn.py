@@ -45,7 +45,7 @@ class CNN(Classifier):
         layers["output"] = Linear(HIDDEN, classes)
         self.layers = nn.Sequential(layers)
         start_rectified(self)
-        # Channels innermost: the order in which the CPU's convolutions read, 1.4 times faster.
+        # Channels innermost: the order in which the CPU's direct convolution and its maximum read, 1.4 times faster.
         self.layers.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
