@@ -185,7 +185,7 @@ def test_a_new_version_of_the_curves_moves_every_key(monkeypatch):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["figure=fig1_mnist", "l2=0", "epochs=3"],
+        ["figure=fig1_mnist", "l2=0", "epochs=3", "evaluate_at=null"],
         ["arm=tuned"],
         ["curve=mine"],
         ["device=cpu:0"],
