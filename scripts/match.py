@@ -60,7 +60,7 @@ def match(trials: Trials) -> None:
     ]
     for row in flat:
         del row["settings"]
-    table(trials.folder / "matching.csv", [*other_curves(trials.folder / "matching.csv", flat), *flat])
+    table(trials.folder / "matching.csv", [*other_curves(trials.folder / "matching.csv", flat, passes), *flat])
     shared = nearest_with_one_objective(rows)
     for curve in printed:
         best, *others = nearest(rows, curve)
@@ -85,12 +85,13 @@ def match(trials: Trials) -> None:
     )
 
 
-def other_curves(path: Path, found: Sequence[dict]) -> list[dict]:
-    """What the file has of curves that were not matched now: those with dropout have a command of their own."""
+def other_curves(path: Path, found: Sequence[dict], passes: int | None) -> list[dict]:
+    """What the file has of curves that were not matched now but in the same way: a variant has a command of its own."""
     if not path.is_file():
         return []
     before = pd.read_csv(path)
-    return before[~before["curve"].isin({row["curve"] for row in found})].to_dict("records")
+    alike = before.reindex(columns=["passes"])["passes"].fillna(0) == (passes or 0)
+    return before[alike & ~before["curve"].isin({row["curve"] for row in found})].to_dict("records")
 
 
 def printed_curve(trials: Trials, curve: str):

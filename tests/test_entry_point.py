@@ -199,29 +199,26 @@ def test_a_figures_curves_are_tuned_by_one_command(tmp_path):
         assert f"override /schedule: {best[1]}\n" in text
 
 
-def test_the_settings_nearest_to_a_printed_curve_are_found_by_one_command(tmp_path):
-    script = PROJECT_ROOT / "scripts" / "match.py"
-    small = ["figure.curves=[adagrad]", "scale.max_train=256", "scale.max_epochs=8"]
-    options = ["--figure", "fig1_mnist", "--scale", "smoke", *small, *STAND_IN[::2], f"results={tmp_path}"]
-    outcome = call(*options, script=script, cwd=tmp_path)
+def matched(folder, figure, curve, *options):
+    """What `make match` has tried, the nearest of it, and the first line that it wrote of that."""
+    options = ["--figure", figure, "--scale", "smoke", f"figure.curves=[{curve}]", *options, *STAND_IN[::2]]
+    outcome = call(*options, f"results={folder}", script=PROJECT_ROOT / "scripts" / "match.py", cwd=folder)
     assert outcome.returncode == 0, outcome.stderr
-    matching = pd.read_csv(tmp_path / "smoke" / "fig1_mnist" / "matching.csv")
-    text = (tmp_path / "smoke" / "fig1_mnist" / "matched" / "adagrad.yaml").read_text()
-    best = matching.loc[matching["distance"].idxmin()]
-    assert f"{best['distance']:.4f}" in text.splitlines()[1]
-    assert f"lr: {best['lr']:g}\n" in text
+    matching = pd.read_csv(folder / "smoke" / figure / "matching.csv")
+    text = (folder / "smoke" / figure / "matched" / f"{curve}.yaml").read_text()
+    nearest = matching.loc[matching["distance"].idxmin()]
+    assert f"lr: {nearest['lr']:g}\n" in text
+    return matching, nearest, text.splitlines()[1]
+
+
+def test_the_settings_nearest_to_a_printed_curve_are_found_by_one_command(tmp_path):
+    _, nearest, told = matched(tmp_path, "fig1_mnist", "adagrad", "scale.max_train=256", "scale.max_epochs=8")
+    assert f"of the ratio {nearest['distance']:.4f}" in told
 
 
 def test_where_a_run_takes_days_the_settings_of_the_tuning_are_matched_by_the_passes_until_each_level(tmp_path):
-    script = PROJECT_ROOT / "scripts" / "match.py"
-    small = ["figure.curves=[adam]", "figure.tuning.epochs=6", "figure.tuning.search={adam: {lr: [3e-4, 1e-3, 3e-3]}}"]
+    small = ["figure.tuning.epochs=6", "figure.tuning.search={adam: {lr: [3e-4, 1e-3, 3e-3]}}"]
     small += ["scale.max_epochs=6", "scale.max_train=256", "batch_size=16", "l2=0"]
-    options = ["--figure", "fig2_deterministic", "--scale", "smoke", *small, *STAND_IN[::2], f"results={tmp_path}"]
-    outcome = call(*options, script=script, cwd=tmp_path)
-    assert outcome.returncode == 0, outcome.stderr
-    matching = pd.read_csv(tmp_path / "smoke" / "fig2_deterministic" / "matching.csv")
-    text = (tmp_path / "smoke" / "fig2_deterministic" / "matched" / "adam.yaml").read_text()
-    best = matching.loc[matching["distance"].idxmin()]
-    assert set(matching["passes"]) == {6} and np.isfinite(best["distance"])
-    assert f"in 6 passes, {best['distance']:.4f}" in text.splitlines()[1]
-    assert f"lr: {best['lr']:g}\n" in text
+    matching, nearest, told = matched(tmp_path, "fig2_deterministic", "adam", *small)
+    assert set(matching["passes"]) == {6} and np.isfinite(nearest["distance"])
+    assert f"in 6 passes, {nearest['distance']:.4f}" in told

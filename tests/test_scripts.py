@@ -266,3 +266,12 @@ def test_what_takes_minutes_to_time_is_measured_at_the_papers_scale_or_where_it_
     wanted = script("reproduce").wanted
     assert "sfo_cost" in wanted("all", "paper") and wanted("sfo_cost", "quick") == ["sfo_cost"]
     assert set(wanted("all", "paper")) - set(wanted("all", "quick")) == {"sfo_cost"}
+
+
+def test_curves_that_a_command_of_their_own_matched_stay_in_the_file(tmp_path):
+    path, other_curves = tmp_path / "matching.csv", script("match").other_curves
+    assert other_curves(path, [{"curve": "adam"}], 4) == []
+    pd.DataFrame({"curve": ["adam", "adam+dropout", "sgd"], "passes": [4, 4, 10]}).to_csv(path)
+    assert [row["curve"] for row in other_curves(path, [{"curve": "adam"}], 4)] == ["adam+dropout"]
+    pd.DataFrame({"curve": ["adam", "adagrad"]}).to_csv(path)  # of a version that compared costs alone
+    assert [row["curve"] for row in other_curves(path, [{"curve": "adam"}], None)] == ["adagrad"]

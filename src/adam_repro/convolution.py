@@ -28,7 +28,8 @@ FEWEST_CHANNELS = 16  # with the three colours of an image the transforms would 
 class Convolution(nn.Conv2d):
     """``nn.Conv2d`` that keeps the size of images: stride 1, an odd kernel, half of it padded with zeros.
 
-    On the CPU square images of at least ``FEWEST_CHANNELS`` go by their spectra, all else goes PyTorch's way. Shapes:
+    On the CPU square images of at least ``FEWEST_CHANNELS`` go by their spectra, all else goes PyTorch's way, errors
+    included. Shapes:
     [batch, in_channels, side, side] in any order of memory to [batch, out_channels, side, side], channels innermost.
     ValueError for an even kernel, which has no middle.
     """

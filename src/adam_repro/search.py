@@ -24,6 +24,7 @@ from adam_repro.run import Job, prepare
 LIKE = "adam"
 """Whose search space an optimizer gets that brings none of its own: steps of Adam's size are the usual ones."""
 TUNING = "tuning"
+"""The arm of trials that settings are chosen from."""
 OBJECTIVE = ("l2",)
 """Settings that belong to the objective and not to an optimizer: only matching varies them."""
 

@@ -178,7 +178,7 @@ def speed(bench: dict[str, Any]) -> dict[str, Any]:
         "peaks": _span(bench["gemm_peak_gflops"].values(), "{:.0f}"),
         "overheads": _span((row["ratio_to_bare"] for row in runs), "{:.2f}"),
         "evaluations": _span((100 * row["evaluation_share"] for row in runs), "{:.0f} %"),
-        "in_figures": _span((100 * row["evaluation_share_of_run"] for row in runs), "{:.0f} %"),
+        "in_figures": _span((100 * row["evaluation_share_of_run"] for row in runs), "{:.1f} %"),
     }
 
 
