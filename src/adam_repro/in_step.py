@@ -27,17 +27,18 @@ WARM_UPS = 2  # steps that compile, load libraries and fill their caches, none o
 class ModelsInStep(InStep):
     """K models, each of its own parameters, whose optimizers are rules of this package; a learner for ``training``.
 
-    ``build`` makes a model with its initial parameters, the same for all. Members share minibatches, and each draws
-    the noise that it would draw alone. On a GPU a step is a CUDA graph, made at the first minibatch of each size; on a
-    CPU it is the same steps one by one. ``members`` are kept in the order of their rules; a member that diverges
-    computes on in NaN.
+    ``build`` makes a model with its initial parameters, the same for all and of one dtype. Members share minibatches,
+    and each draws the noise that it would draw alone. On a GPU a step is a CUDA graph, made at the first minibatch of
+    each size; on a CPU it is the same steps one by one. ``members`` are kept in the order of their rules; a member that
+    diverges computes on in NaN.
     """
 
     def __init__(self, build: Callable[[], Model], members: Sequence[Member], *, device: torch.device):
-        self.segments = segments_of(members, torch.float32)
+        self.models = [build() for _ in members]
+        dtype = next(self.models[0].parameters()).dtype
+        self.segments = segments_of(members, dtype)
         self.members = [member for segment in self.segments for member in segment.members]
         self.size, self.device = len(self.members), device
-        self.models = [build() for _ in self.members]
         for model in self.models:
             model.to(device)  # type: ignore[attr-defined] # a module
         self._parameters = [list(model.parameters()) for model in self.models]
@@ -51,7 +52,7 @@ class ModelsInStep(InStep):
         self._thetas = [parameter.detach() for parameters in self._parameters for parameter in parameters]
         self._states = [state for states in self._memory for state in states]
         self.l2 = vector([member.l2 for member in self.members])
-        self._row = torch.zeros(self.size, ROW, device=device)
+        self._row = torch.zeros(self.size, ROW, dtype=dtype, device=device)
         self._t = 0
         self._graphs: dict[int, _Graph] = {}
         if device.type == "cuda":
