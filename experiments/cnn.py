@@ -1,7 +1,7 @@
 """Section 6.3, Figure 3: a convolutional network on CIFAR-10.
 
 Claim: Adam and AdaGrad make rapid progress at first; later Adam and SGD with Nesterov momentum leave AdaGrad far
-behind. About three minutes a pass on one core of a CPU.
+behind. One to two minutes a pass on one core of a CPU.
 
     python experiments/cnn.py optimizer=adagrad epochs=1 train_examples=5000
     python experiments/cnn.py dropout=with device=cuda

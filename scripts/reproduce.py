@@ -7,26 +7,31 @@ beside those of the committed reference, and all of it as one page, report.html.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import closing, nullcontext
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import chdir, closing, contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from adam_repro.analysis import page, report
-from adam_repro.analysis.gather import gather
+from adam_repro.analysis.drawing import draw
 from adam_repro.app import CONFIGS, WITHIN, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.process import deaf_to_interrupts, stop_by_signals
+from adam_repro.process import Stopped, deaf_to_interrupts, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
-from adam_repro.workers import one_thread_each
+from adam_repro.workers import get_ready, one_thread_each
 
 MEASURED = ("properties", "online_convex", "sfo_cost")  # they write their own measurements and train no runs
 TIMED = ("sfo_cost",)  # of these, what takes minutes of a machine for itself: of all figures only at the paper's scale
 LEAST_PRIORITY = 19  # as `nice` counts
+SIGNALLED = 128  # an exit status above it names the signal that ended a command
 
 
 def main() -> None:
@@ -53,24 +58,39 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     scales = [path.stem for path in (CONFIGS / "scale").glob("*.yaml")]
     if scale not in scales:
         raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
+    get_ready([draw.__module__])
     status = 0
     passed = [f"scale={scale}", f"results={results.absolute()}", *overrides]
-    with closing(in_turn(chosen, results / scale, passed)) as ended:
-        for figure, failed in ended:
-            status |= failed
-            folder = results / scale / figure
-            if (folder / "index.csv").exists():
-                command, milestones = command_of(figure, scale, overrides), node_of(figure).get("milestones", [])
-                gather(folder, results, figure=figure, scale=scale, command=command, milestones=milestones)
-                report.build(folder)
-            elif figure in MEASURED and not failed:
-                report.build(folder)
+    drawings: list[BaseProcess] = []
+    try:
+        with closing(in_turn(chosen, results / scale, passed)) as ended:
+            for figure, failed in ended:
+                status |= failed
+                if (results / scale / figure / "index.csv").exists() or (figure in MEASURED and not failed):
+                    drawings.append(begun_to_draw(figure, scale, results, overrides))
+    finally:
+        for drawing in drawings:
+            drawing.join()
+            status |= int(drawing.exitcode != 0)
     reference = PROJECT_ROOT / "results" / "reference"
     report.show_verdicts(results / scale, reference)
     if report.built(results / scale):
         report.build_overview(results / scale)
         print(f"Report: {page.write(results / scale, reference)}")
     return status
+
+
+def begun_to_draw(figure: str, scale: str, results: Path, overrides: list[str]) -> BaseProcess:
+    """The process that draws a figure and decides its claims, while the next one trains."""
+    gathered = None
+    if figure not in MEASURED:
+        command, milestones = command_of(figure, scale, overrides), node_of(figure).get("milestones", [])
+        gathered = {"figure": figure, "scale": scale, "command": command, "milestones": list(milestones)}
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=draw, args=(results / scale / figure, results, gathered))
+    with deaf_to_interrupts():
+        process.start()
+    return process
 
 
 def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
@@ -82,16 +102,16 @@ def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
 def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Generator[tuple[str, int], None, None]:
     """Run the experiments of ``figures``; each figure as it has ended, with 1 where it failed, else 0.
 
-    What trains comes one after the other, and is handed out when the next has begun: it is drawn while that one's
-    imports leave a core free. What only measures takes the time that all of them leave over, but for what needs a
-    machine for itself: that comes when all else is drawn. Closing this ends what runs.
+    What trains comes one after the other. What only measures takes the time that all of them leave over, but for what
+    needs a machine for itself: that comes when all else has ended. Closing this ends what runs.
     """
     beside = [figure for figure in figures if figure in MEASURED and figure not in TIMED]
     running: dict[str, subprocess.Popen] = {}
 
-    def start(*names: str) -> None:
+    def announced(*names: str) -> None:
         print(f"\n{', '.join(names)}, scale {folder.name}", flush=True)
-        running.update((figure, started(figure, folder / figure, overrides)) for figure in names)
+        for figure in names:
+            (folder / figure / "index.csv").unlink(missing_ok=True)
 
     def ended(figure: str) -> tuple[str, int]:
         status = running[figure].wait()
@@ -100,20 +120,19 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
 
     try:
         if beside:
-            start(*beside)
+            announced(*beside)
+            running.update((figure, begun_to_measure(figure, overrides)) for figure in beside)
             for process in running.values():
                 os.setpriority(os.PRIO_PROCESS, process.pid, LEAST_PRIORITY)
-        waiting: list[tuple[str, int]] = []
         for figure in figures:
             if figure not in MEASURED:
-                start(figure)
-                yield from waiting
-                waiting = [ended(figure)]
-        yield from waiting
+                announced(figure)
+                yield figure, train(figure, overrides)
         yield from map(ended, beside)
         for figure in figures:
             if figure in TIMED:
-                start(figure)
+                announced(figure)
+                running[figure] = begun_to_measure(figure, overrides)
                 yield ended(figure)
     finally:
         for process in running.values():
@@ -122,14 +141,47 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
             process.wait()
 
 
-def started(figure: str, folder: Path, overrides: list[str]) -> subprocess.Popen:
-    """The process of a figure's experiment, as a user would start it from the project's folder."""
-    (folder / "index.csv").unlink(missing_ok=True)
-    measured = figure in MEASURED
-    experiment, named = (figure, []) if measured else (experiment_of(figure), [f"figure={figure}"])
-    command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *named, *overrides]
-    with one_thread_each() if measured else nullcontext(), deaf_to_interrupts():
+def begun_to_measure(experiment: str, overrides: list[str]) -> subprocess.Popen:
+    """The process of an experiment, as a user would start it from the project's folder."""
+    command = [sys.executable, str(path_of(experiment)), *overrides]
+    with one_thread_each(), deaf_to_interrupts():
         return subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {WITHIN: "1"})
+
+
+def train(figure: str, overrides: list[str]) -> int:
+    """The exit status of a figure's experiment: as a user would start it, but that nothing is imported again.
+
+    Of its own process half the time would go into imports, at the smaller scales: its own, its workers' and W&B's.
+    """
+    path = path_of(experiment_of(figure))
+    try:
+        with command_line([str(path), f"figure={figure}", *overrides]):
+            runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, int) and end.code > SIGNALLED:
+            raise Stopped(end.code - SIGNALLED) from None
+        return int(bool(end.code))
+    except Exception:  # a fault of ours costs no other figure anything
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@contextmanager
+def command_line(words: list[str]) -> Iterator[None]:
+    """What runs meanwhile finds itself started by these words, by another command, in the project's folder."""
+    before = sys.argv
+    sys.argv, os.environ[WITHIN] = words, "1"
+    try:
+        with chdir(PROJECT_ROOT):
+            yield
+    finally:
+        sys.argv = before
+        del os.environ[WITHIN]
+
+
+def path_of(experiment: str) -> Path:
+    return PROJECT_ROOT / "experiments" / f"{experiment}.py"
 
 
 if __name__ == "__main__":

@@ -95,15 +95,15 @@ def test_what_trains_comes_in_turn_what_measures_beside_it_and_what_is_timed_alo
     assert lines.index("handed out properties") < lines.index("start sfo_cost")
 
 
-def test_ctrl_c_reaches_experiments_through_whoever_started_them(tmp_path, experiments):
-    reproduce, log = experiments(mlp=("go on", 0))
-    process = reproduce.started("fig2_dropout", tmp_path / "fig2_dropout", [])
-    while not log.exists() or "start mlp" not in log.read_text():
+def test_ctrl_c_reaches_experiments_through_whoever_started_them(experiments):
+    reproduce, log = experiments(properties=("go on", 0))
+    process = reproduce.begun_to_measure("properties", [])
+    while not log.exists() or "start properties" not in log.read_text():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     with log.open("a") as file:
         print("go on", file=file)
-    assert process.wait() == 0 and "end mlp" in log.read_text()
+    assert process.wait() == 0 and "end properties" in log.read_text()
 
 
 def test_whoever_stops_listening_ends_what_runs(tmp_path, experiments):

@@ -61,13 +61,14 @@ class Turns(Protocol):
     def give_back(self, group: int) -> None: ...
 
 
-def get_ready() -> None:
+def get_ready(also: Sequence[str] = ()) -> None:
     """Start the process that workers are forked from, where it is not there yet: it begins with their imports.
 
     They take four seconds, once for all workers, and a sweep that calls this early composes its jobs meanwhile. It
-    computes nothing, so it has one thread, and no state that a fork could break.
+    computes nothing, so it has one thread, and no state that a fork could break. ``also`` names modules that processes
+    of another kind are to find imported; they too start no thread.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(IMPORTED)
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*IMPORTED, *also])
     resource_tracker.ensure_running()  # the server's start begins with it, and it lets interrupts through again
     with one_thread_each(), deaf_to_interrupts():
         forkserver.ensure_running()
