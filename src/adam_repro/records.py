@@ -30,6 +30,7 @@ CURVE_VERSION = 1
 """Raise by one whenever a change moves the numbers of any curve: older records are then no longer taken for done."""
 
 REMEDY = "Delete the folder and run it again."
+INDEX_COLUMNS = ["arm", "curve", "seed", "tuned_at", "tuned_on", "on_grid_edge", "record"]
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in a tenth of the time, where it was built
 
 
@@ -269,3 +270,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def write_index(path: Path, entries: list[dict[str, Any]]) -> None:
     """The sweep's index: where each run that a figure asked for is found, one line for each (arm, curve, seed, ...)."""
     write_atomically(path, pd.DataFrame(entries).to_csv(index=False, lineterminator="\n"))
+
+
+def read_index(path: Path) -> list[dict[str, Any]]:
+    """The lines of a figure's index; UserError where it is missing, damaged, or has a line twice."""
+    remedy = "Run the figure again by its one command, which writes a new index."
+    try:
+        frame = pd.read_csv(path, dtype={"tuned_at": "Int64", "tuned_on": "Int64", "seed": "int64", "record": str})
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. {remedy}") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}). {remedy}") from None
+    if list(frame.columns) != INDEX_COLUMNS or frame["record"].isna().any():
+        raise UserError(f"{path} is no index: its columns are not {INDEX_COLUMNS}, or a line names no record. {remedy}")
+    if (twice := frame[frame.duplicated()]).size:
+        raise UserError(f"{path} has a line twice, of {twice['record'].iloc[0]}. {remedy}")
+    return frame.replace({pd.NA: None}).to_dict("records")

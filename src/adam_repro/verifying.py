@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adam_repro import records
-from adam_repro.analysis.gather import read_index
 from adam_repro.data import caching, cifar10, imdb, mnist
 from adam_repro.errors import UserError
 
@@ -100,7 +99,7 @@ def check_indexes(results: Path, found: Found) -> Part:
 
 def _check_index(path: Path, results: Path, found: Found) -> None:
     remedy = "Run the figure again by its one command."
-    entries = read_index(path)
+    entries = records.read_index(path)
     missing = [entry["record"] for entry in entries if results / entry["record"] not in found]
     if missing:
         raise UserError(f"{path} points to {len(missing):,} records that are no whole ones, as {missing[0]}. {remedy}")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adam_repro.analysis.statistics import bootstrap_interval
 from adam_repro.errors import UserError
 
 CURVE_COLUMNS = [
@@ -126,6 +125,8 @@ def summary(curves: pd.DataFrame, column: str, *, arm: str) -> pd.DataFrame:
 
     Epochs that some seed did not reach, because it diverged, are left out: a mean over the survivors would flatter.
     """
+    from adam_repro.analysis.statistics import bootstrap_interval  # takes a second, which nobody who reads should wait
+
     parts = []
     for curve, group in curves[curves["arm"] == arm].groupby("curve", sort=False):
         table = group.pivot(index="epoch", columns="seed", values=column).dropna()

@@ -23,7 +23,6 @@ FINAL_EPOCHS = 5
 """A final cost is the mean over the last five epochs (the protocol's criterion)."""
 
 UNDRAWN_ARMS = ("grid", "control")
-INDEX_COLUMNS = ["arm", "curve", "seed", "tuned_at", "tuned_on", "on_grid_edge", "record"]
 NAMED = 10
 
 
@@ -61,7 +60,7 @@ def gather(
 def runs_of(index: Path, results: Path) -> list[tuple[dict[str, Any], records.Record]]:
     """The lines of a figure's index, each with its record; UserError tells all that is wrong with any of them."""
     found, faults = [], []
-    for entry in read_index(index):
+    for entry in records.read_index(index):
         try:
             record = records.read_in_place(results / entry["record"])
             if record.config["seed"] != entry["seed"]:
@@ -76,22 +75,6 @@ def runs_of(index: Path, results: Path) -> list[tuple[dict[str, Any], records.Re
         more = f"\nand {len(faults) - NAMED} more, which `make verify` lists" if len(faults) > NAMED else ""
         raise UserError("\n".join(dict.fromkeys(faults[:NAMED])) + more)
     return found
-
-
-def read_index(path: Path) -> list[dict[str, Any]]:
-    """The lines of a figure's index; UserError where it is missing, damaged, or has a line twice."""
-    remedy = "Run the figure again by its one command, which writes a new index."
-    try:
-        frame = pd.read_csv(path, dtype={"tuned_at": "Int64", "tuned_on": "Int64", "seed": "int64", "record": str})
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing. {remedy}") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}). {remedy}") from None
-    if list(frame.columns) != INDEX_COLUMNS or frame["record"].isna().any():
-        raise UserError(f"{path} is no index: its columns are not {INDEX_COLUMNS}, or a line names no record. {remedy}")
-    if (twice := frame[frame.duplicated()]).size:
-        raise UserError(f"{path} has a line twice, of {twice['record'].iloc[0]}. {remedy}")
-    return frame.replace({pd.NA: None}).to_dict("records")
 
 
 def final_costs(record: records.Record) -> dict[str, float | None]:
