@@ -164,6 +164,15 @@ def test_a_figure_comes_out_of_one_command_with_its_verdicts(tmp_path):
     assert "L8a" in outcome.stdout
 
 
+def test_a_users_mistake_in_a_figure_of_several_is_one_paragraph_too(tmp_path):
+    script = PROJECT_ROOT / "scripts" / "reproduce.py"
+    options = ["--scale", "smoke", "--figure", "fig1_mnist", "--results", tmp_path / "results"]
+    outcome = call(*options, "dataset.stand_in=maybe", script=script, cwd=tmp_path)
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("Error: dataset.stand_in=maybe is not allowed"), outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
 @pytest.mark.skipif(
     not (Path(os.environ.get("ADAM_REPRO_DATA", "")) / "MNIST" / "raw").is_dir(), reason="ADAM_REPRO_DATA has no MNIST"
 )

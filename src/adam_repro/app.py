@@ -36,6 +36,8 @@ from adam_repro.training import Row
 CONFIGS = PROJECT_ROOT / "configs"
 WITHIN = "ADAM_REPRO_WITHIN"
 """Set in the environment of a command that another one started, which says how to go on for both."""
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Hydra's name for it: whoever sets it to 1 sees tracebacks, of their own mistakes too."""
 
 OmegaConf.register_new_resolver("project_root", lambda: str(PROJECT_ROOT))
 OmegaConf.register_new_resolver("data_root", lambda: str(default_root()))
@@ -54,7 +56,7 @@ def app(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[
             sys.path.append(os.getcwd())  # where a user's own optimizer lies
             settle_process()
             stop_by_signals()
-            with shown_kindly():
+            with shown_kindly(), _errors_handed_on():
                 hydra_main()
 
         return command
@@ -114,12 +116,9 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
     """
 
     def __enter__(self) -> None:
-        self._traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing them itself
+        self._traceback_wanted = os.environ.get(FULL_ERROR) == "1"
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
-        if not self._traceback_wanted:
-            del os.environ["HYDRA_FULL_ERROR"]
         if isinstance(error, Stopped):
             if WITHIN not in os.environ:
                 go_on = "What is done is kept, and the same command goes on"
@@ -129,6 +128,17 @@ class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
         if message is not None:
             print(f"Error: {message}", file=sys.stderr)
             sys.exit(1)
+
+
+@contextmanager
+def _errors_handed_on() -> Iterator[None]:
+    """Hydra hands errors on meanwhile, instead of printing them itself."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(FULL_ERROR) if before is None else os.environ.__setitem__(FULL_ERROR, before)
 
 
 def _command() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from adam_repro.analysis import report
 from adam_repro.analysis.gather import gather
-from adam_repro.errors import UserError
+from adam_repro.errors import UserError, of_the_disk
 
 
 def draw(folder: Path, results: Path, gathered: dict[str, Any] | None) -> None:
@@ -22,5 +22,8 @@ def draw(folder: Path, results: Path, gathered: dict[str, Any] | None) -> None:
         if gathered is not None:
             gather(folder, results, **gathered)
         report.build(folder)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
+    except (UserError, OSError) as error:
+        message = str(error) if isinstance(error, UserError) else of_the_disk(error)
+        if message is None:
+            raise
+        sys.exit(f"Error: {message}")
