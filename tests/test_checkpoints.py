@@ -143,7 +143,7 @@ def test_how_often_a_run_is_kept_is_no_part_of_what_it_is(tmp_path):
     [
         (lambda content: content[: len(content) // 2], "its checksum"),
         (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "its checksum"),
-        (lambda content: content.replace(b"checkpoint 2", b"checkpoint 1", 1), "another version of this project"),
+        (lambda content: content.replace(b"checkpoint 3", b"checkpoint 2", 1), "another version of this project"),
         (lambda content: b"", "its checksum"),
     ],
     ids=["truncated", "a bit flipped", "another format", "empty"],

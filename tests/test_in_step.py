@@ -123,6 +123,24 @@ def test_what_was_stopped_goes_on_as_it_would_have(device):
     torch.testing.assert_close(last.test_loss, expected.test_loss, rtol=1e-5, atol=0)
 
 
+def test_jobs_in_step_have_the_diagnostics_that_they_would_have_alone(tmp_path, monkeypatch):
+    def jobs(name):
+        settings = ["scale=smoke", "dataset.stand_in=only", "diagnostics=true", f"results={tmp_path / name}"]
+        rules = ["optimizer=adagrad"], ["optimizer.lr=1e-2"], ["optimizer=adam", "optimizer.lr=1e-3"]
+        return [prepare(compose("mlp", [*settings, *rule])) for rule in rules]
+
+    def inside(records):
+        return {(r.config["optimizer"]["_target_"], r.config["optimizer"]["lr"]): r.diagnostics for r in records}
+
+    alone = inside(record for job in jobs("alone") for record in execute([job]))
+    monkeypatch.setattr("adam_repro.run.is_captured", lambda job: True)
+    together = inside(execute(jobs("together")))
+    assert sum(frame is not None for frame in together.values()) == 2, "AdaGrad has no such moments"
+    for settings, frame in together.items():
+        if frame is not None:
+            pd.testing.assert_frame_equal(frame, alone[settings], rtol=1e-3)
+
+
 @CUDA
 def test_jobs_on_a_gpu_are_compiled_and_captured_and_leave_the_records_of_a_cpu(tmp_path, compiler):
     def curves(device):

@@ -24,7 +24,7 @@ from adam_repro import records
 from adam_repro.training import Learner, Row
 
 KIND = b"adam_repro checkpoint "
-FORMAT = KIND.decode() + "2"  # 2: members in the order of their keys
+FORMAT = KIND.decode() + "3"  # 2: members in the order of their keys; 3: diagnostics of each
 
 
 @dataclasses.dataclass(frozen=True)

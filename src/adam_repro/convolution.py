@@ -1,4 +1,4 @@
-"""Convolutions on the CPU as products of spectra (Mathieu, Henaff & LeCun 2014, arXiv:1312.5851, section 2).
+"""Convolutions as products of spectra (Mathieu, Henaff & LeCun 2014, arXiv:1312.5851, section 2).
 
 PyTorch's are direct: 5x5 filters over 16x16 pixels take 25 multiplications for every pixel, channel and filter. By the
 convolution theorem spectra of 18x18 points take two, for half of the points are the conjugates of the others and one
@@ -28,7 +28,7 @@ FEWEST_CHANNELS = 16  # with the three colours of an image the transforms would 
 class Convolution(nn.Conv2d):
     """``nn.Conv2d`` that keeps the size of images: stride 1, an odd kernel, half of it padded with zeros.
 
-    On the CPU square images of at least ``FEWEST_CHANNELS`` go by their spectra, all else goes PyTorch's way, errors
+    Square images of at least ``FEWEST_CHANNELS`` go by their spectra, all else goes PyTorch's way, errors
     included. Shapes:
     [batch, in_channels, side, side] in any order of memory to [batch, out_channels, side, side], channels innermost.
     ValueError for an even kernel, which has no middle.
@@ -40,7 +40,7 @@ class Convolution(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or self.in_channels < FEWEST_CHANNELS or not self._has_spectra(x):
+        if self.in_channels < FEWEST_CHANNELS or not self._has_spectra(x):
             return super().forward(x)
         return _BySpectra.apply(x, self.weight, self.bias)
 
@@ -64,7 +64,7 @@ class Transforms(NamedTuple):
 
 
 @cache
-def transforms(side: int, kernel: int, dtype: torch.dtype) -> Transforms:
+def transforms(side: int, kernel: int, dtype: torch.dtype, device: torch.device) -> Transforms:
     """For images of side² pixels and filters of kernel² numbers.
 
     A period of side + kernel // 2 is enough: of what wraps around it, only zeros meet a pixel that is kept.
@@ -102,7 +102,7 @@ def transforms(side: int, kernel: int, dtype: torch.dtype) -> Transforms:
         rows_back.reshape(2 * side, 3 * period),
         columns_back,
     )
-    return Transforms(*(matrix.to(dtype) for matrix in matrices))
+    return Transforms(*(matrix.to(device, dtype) for matrix in matrices))
 
 
 class _BySpectra(torch.autograd.Function):
@@ -114,7 +114,7 @@ class _BySpectra(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         (n, c, side, _), (k, _, kernel, _) = x.shape, weight.shape
-        by = transforms(side, kernel, x.dtype)
+        by = transforms(side, kernel, x.dtype, x.device)
         xs = analysis(x, by.columns, by.rows)
         ws = torch.mm(by.filters, weight.permute(2, 3, 1, 0).reshape(kernel**2, c * k)).view(-1, c, k)
         y = synthesis(torch.bmm(xs, ws), by.rows_back, by.columns_back)
@@ -128,7 +128,7 @@ class _BySpectra(torch.autograd.Function):
         xs, ws = ctx.saved_tensors
         (g,) = gradients
         _, c, k = ws.shape
-        by = transforms(ctx.side, ctx.kernel, g.dtype)
+        by = transforms(ctx.side, ctx.kernel, g.dtype, g.device)
         gs = analysis(g, by.columns_back.t(), by.rows_back.t())
         filters = torch.mm(by.filters.t(), torch.bmm(xs.mT, gs).view(-1, c * k))
         weight = filters.view(ctx.kernel, ctx.kernel, c, k).permute(3, 2, 0, 1)

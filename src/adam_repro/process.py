@@ -55,6 +55,7 @@ def settle_process() -> None:
     """
     torch.set_flush_denormal(True)  # saturated softmax regressions are three times slower with denormal numbers
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True  # takes the fastest of its ways to convolve by trying them
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA on every machine
     keep_memory()
 

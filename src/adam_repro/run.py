@@ -12,7 +12,7 @@ import dataclasses
 import datetime
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -82,8 +82,8 @@ class Job:
 
     def on_gpu(self, device: str) -> Job:
         """The same run on a GPU, where models of any kind can be trained in step: see ``in_step``."""
-        group = _group(self.config, None) if _is_captured(self.config) else None
-        return dataclasses.replace(self, device=device, group=group)
+        job = dataclasses.replace(self, device=device, group=_group(self.config, None))
+        return job if is_captured(job) else dataclasses.replace(job, group=None)
 
 
 def prepare(cfg: DictConfig) -> Job:
@@ -144,7 +144,7 @@ def prepare(cfg: DictConfig) -> Job:
         key=key,
         folder=Path(given["results"]) / "runs" / config["experiment"] / name,
         source={**given["dataset"], "stand_in": "forbid" if data.provenance == "real" else "only"},
-        group=_group(config, population) if population and in_step else None,
+        group=_group(config, population) if population and in_step and "diagnostics" not in config else None,
         population=population,
         resumable=resumable,
         optimizer_source=identity.get("source"),
@@ -193,10 +193,8 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
         after=rows[-1] if rows else None,
     ):
         rows.append(row)
-        if "diagnostics" in config and row.epoch and not row.diverged_step.any():
-            model, optimizer = learner.inside(0)  # jobs with diagnostics train alone
-            if diagnostics.has_moments(optimizer):
-                inside += [[row.epoch, *layer] for layer in diagnostics.by_layer(model, optimizer)]
+        if "diagnostics" in config and row.epoch:
+            inside += [line for k in range(learner.size) for line in _inside(learner, k, row)]
         if keeper is not None:
             keeper.offer(learner, rows, inside)
         on_row(jobs, row)
@@ -204,6 +202,14 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
     if keeper is not None:
         keeper.remove()
     return written
+
+
+def _inside(learner: Any, k: int, row: Row) -> Iterator[list]:
+    """The diagnostics of member ``k`` at the epoch of ``row``: a line [k, epoch, ...] a layer, none once diverged."""
+    if not row.diverged_step[k]:
+        model, optimizer = learner.inside(k)
+        if diagnostics.has_moments(optimizer):
+            yield from ([k, row.epoch, *layer] for layer in diagnostics.by_layer(model, optimizer))
 
 
 def group_name(jobs: Sequence[Job]) -> str:
@@ -243,7 +249,7 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     A population of one is twice as fast as the model and the optimizer that it stands for, so a single job has one.
     """
     config, device = jobs[0].config, torch.device(jobs[0].device)
-    if device.type != "cpu" and _is_captured(config):
+    if is_captured(jobs[0]):
         in_step = functools.partial(ModelsInStep, functools.partial(build_model, config), device=device)
     elif jobs[0].group is None:
         (job,) = jobs
@@ -261,17 +267,18 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     return learner, [of_member[id(member)][1] for member in learner.members]
 
 
-def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str | None:
-    """Equal for runs that share minibatches and noise; None for one with diagnostics, which are of a single model."""
+def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str:
+    """Equal for runs that share minibatches and noise."""
     shared = {name: config[name] for name in config if name not in ("optimizer", "schedule", "l2")}
-    return None if "diagnostics" in config else records.key_of({**shared, "population": population})
+    return records.key_of({**shared, "population": population})
 
 
-def _is_captured(config: dict[str, Any]) -> bool:
-    """Whether ``ModelsInStep`` can make the steps of a run: it has the rules, and no averages of parameters; and sparse
-    rows, whose numbers differ from minibatch to minibatch, fit no graph."""
-    optimizer, model = (get_class(config[part]["_target_"]) for part in ("optimizer", "model"))
-    return optimizer in OPTIMIZERS and optimizer.judged is None and model is not LogisticRegression
+def is_captured(job: Job) -> bool:
+    """Whether the job's steps are made by ``ModelsInStep``: on a GPU, if that has the rule, and no averages of
+    parameters; and sparse rows, whose numbers differ from minibatch to minibatch, fit no graph."""
+    optimizer, model = (get_class(job.config[part]["_target_"]) for part in ("optimizer", "model"))
+    captured = optimizer in OPTIMIZERS and optimizer.judged is None and model is not LogisticRegression
+    return captured and torch.device(job.device).type != "cpu"
 
 
 def _member(config: dict[str, Any]) -> Member:
@@ -354,5 +361,6 @@ def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str)
         "device": job.device,
         **surroundings(job.device),
     }
-    more = pd.DataFrame(inside, columns=["epoch", *diagnostics.COLUMNS]) if inside else None
+    ours = [line for member, *line in inside if member == k]
+    more = pd.DataFrame(ours, columns=["epoch", *diagnostics.COLUMNS]) if ours else None
     return records.write(job.folder, job.config, curve, meta, diagnostics=more)
