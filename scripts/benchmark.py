@@ -27,7 +27,7 @@ from typing import Any
 import checkpointing
 import torch
 import workloads
-from workloads import FOREIGN, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
+from workloads import CPU, FOREIGN, IN_STEP, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
 
 from adam_repro import records
 from adam_repro.app import shown_kindly
@@ -64,10 +64,10 @@ def main() -> None:
             data = WORKLOADS[name].data
             if data not in facts:
                 facts[data] = workloads.prepare(data, Path(folder))
-            turns, memory = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds)
-            peaks[name] = 2 * PEAK_SIDE**3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
+            turns, memory = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds, given.device)
+            peaks[name] = 2 * PEAK_SIDE[given.device.type] ** 3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
             rows += rows_of(name, turns, memory, facts[data], peaks[name])
-            show(name, rows, peaks[name])
+            show(name, rows, peaks[name], given.device)
         if grid is not None:
             rate_grid(grid, rows)
         result = {
@@ -76,12 +76,12 @@ def main() -> None:
             "data": facts,
             "grid": grid,
         }
-        write(given.output, result)
+        write(given.output, result, given.device)
 
 
-def write(path: Path, result: dict[str, Any]) -> None:
-    """Write what was measured, with where, when and by what command."""
-    result |= surroundings() | {
+def write(path: Path, result: dict[str, Any], device: torch.device = CPU) -> None:
+    """Write what was measured on ``device``, with where, when and by what command."""
+    result |= surroundings(str(device)) | {
         "command": " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -91,14 +91,24 @@ def write(path: Path, result: dict[str, Any]) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workload", default=",".join(WORKLOADS), help="some of them, with commas (default: all)")
+    parser.add_argument("--workload", help="some of them, with commas (default: all)")
     parser.add_argument("--grid", action="store_true", help="time the 240 runs too")
     parser.add_argument("--checkpoints", action="store_true", help="measure what checkpoints cost, and nothing else")
     parser.add_argument("--rounds", type=int, help="turns that each variant takes (default: by workload)")
     parser.add_argument("--seconds", type=float, help="length of a turn (default: by workload)")
-    parser.add_argument("--output", type=Path, default=PROJECT_ROOT / "results" / "paper" / "bench" / "bench.json")
+    parser.add_argument("--device", type=torch.device, default=CPU, help="cuda: a GPU and one core (default: one core)")
+    parser.add_argument("--output", type=Path, help="default: results/paper/bench/bench.json, on a GPU gpu.json")
     given = parser.parse_args()
+    on_gpu = given.device.type != "cpu"
+    if given.output is None:
+        given.output = PROJECT_ROOT / "results" / "paper" / "bench" / ("gpu.json" if on_gpu else "bench.json")
+    if given.workload is None:
+        given.workload = ",".join(IN_STEP if on_gpu else WORKLOADS)
     given.workload = given.workload.split(",")
+    if on_gpu and (alone := set(given.workload) - set(IN_STEP)):
+        parser.error(f"on a GPU {', '.join(sorted(alone))} trains alone; choose from {', '.join(IN_STEP)}")
+    if on_gpu and (given.grid or given.checkpoints):
+        parser.error("--grid and --checkpoints are measured on cores: leave --device out")
     if unknown := set(given.workload) - set(WORKLOADS):
         parser.error(f"there is no workload {', '.join(sorted(unknown))}; choose from {', '.join(WORKLOADS)}")
     if given.grid and "logistic_mnist" not in given.workload:
@@ -109,11 +119,11 @@ def arguments() -> argparse.Namespace:
 class Variant:
     """A variant in its process. It waits, and takes no time, between its turns."""
 
-    def __init__(self, workload: str, key: Key, folder: Path, core: int | None):
+    def __init__(self, workload: str, key: Key, folder: Path, core: int | None, device: torch.device):
         context = multiprocessing.get_context("spawn")
         self.name = f"{key[0]} (K = {key[1]}) of {workload}"
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(workload, *key, folder, core, theirs), daemon=True)
+        self._process = context.Process(target=serve, args=(workload, *key, folder, core, device, theirs), daemon=True)
         with one_thread_each():
             self._process.start()
         theirs.close()
@@ -145,14 +155,16 @@ class Variant:
         return peak
 
 
-def serve(name: str, variant: str, k: int, folder: Path, core: int | None, connection: Connection) -> None:
+def serve(
+    name: str, variant: str, k: int, folder: Path, core: int | None, device: torch.device, connection: Connection
+) -> None:
     """The life of a variant's process. It is held to one core from the start, or libraries start threads for more."""
     if core is not None:
         os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     if variant not in FOREIGN:
         settle_process()
-    turn = workloads.build(WORKLOADS[name], variant, k, folder)
+    turn = workloads.build(WORKLOADS[name], variant, k, folder, device)
     turn(3)  # compiles, fills caches
     connection.send(None)
     while (steps := connection.recv()) is not None:
@@ -171,7 +183,7 @@ def peak_memory() -> float:
 
 
 def measure(
-    name: str, folder: Path, examples: int, rounds: int | None, seconds: float | None
+    name: str, folder: Path, examples: int, rounds: int | None, seconds: float | None, device: torch.device = CPU
 ) -> tuple[dict[Key, list[dict]], dict[Key, float]]:
     """What each variant of a workload answers in each of its turns, and its peak of memory in MB.
 
@@ -179,9 +191,9 @@ def measure(
     """
     workload = WORKLOADS[name]
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    keys = workloads.variants(workload)
+    keys = workloads.variants(workload, device)
     running = {
-        key: Variant(name, key, folder, available[i % len(available)] if available else None)
+        key: Variant(name, key, folder, available[i % len(available)] if available else None, device)
         for i, key in enumerate(keys)
     }
     for variant in running.values():
@@ -291,9 +303,10 @@ def rate_grid(grid: dict, rows: list[dict]) -> None:
     )
 
 
-def show(name: str, rows: list[dict], peak: float) -> None:
+def show(name: str, rows: list[dict], peak: float, device: torch.device = CPU) -> None:
     """Print the table of a workload; ``peak`` in FLOP/s."""
-    print(f"\n{name}, minibatches of {WORKLOADS[name].batch}, one core ({peak / 1e9:.0f} GFLOP/s in a large product)")
+    where = "one core" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"\n{name}, minibatches of {WORKLOADS[name].batch}, {where} ({peak / 1e9:.0f} GFLOP/s in a large product)")
     print(f"{'':>17} {'K':>4} {'ms a member-step':>17} {'fastest':>8} {'slowest':>8} ", end="")
     print(f"{'times typical':>14} {'of bare loop':>13} {'share of peak':>14} {'peak MB':>8}")
     for row in rows:

@@ -21,13 +21,15 @@ HAS_JAX = all(importlib.util.find_spec(name) for name in ("jax", "optax"))
 LR = 1e-3
 
 
-def typical_loop(model: nn.Module, loss_of: Callable, loader: DataLoader) -> Iterator[None]:
+def typical_loop(model: nn.Module, loss_of: Callable, loader: DataLoader, device: torch.device) -> Iterator[None]:
     """What most people write: DataLoader, torch.optim.Adam, the loss read at every step."""
+    model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     model.train()
     while True:
         running = 0.0
         for x, y in loader:
+            x, y = x.to(device), y.to(device)
             optimizer.zero_grad()
             loss = loss_of(model, x, y)
             loss.backward()

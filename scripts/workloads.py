@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adam_repro import models
 from adam_repro.data import Dataset, default_root, imdb, mnist
 from adam_repro.data.order import epoch_order, generator
+from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
 from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer, SGDNesterov
 from adam_repro.population import Population
@@ -33,7 +34,10 @@ from adam_repro.training import CLEAN_EXAMPLES, Learner, Solo, train
 
 OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (Adam, SGDNesterov, AdaGrad)
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
-PEAK, PEAK_SIDE, PEAK_PRODUCTS = "peak", 1024, 8
+PEAK, PEAK_PRODUCTS = "peak", 8
+PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
+IN_STEP_SIZES = (1, 6, 24)
+CPU = torch.device("cpu")
 FOREIGN = ("typical", JAX)  # variants that run in a process as PyTorch, or JAX, sets it up
 TESTED = 1000  # test examples that a run is evaluated on here; its share of the time is scaled to all of them
 
@@ -122,10 +126,14 @@ WORKLOADS = {
         rounds=7,
     ),
 }
+IN_STEP = [name for name in WORKLOADS if name != "logistic_imdb"]
+"""What trains in step on a GPU: see ``run.is_captured``."""
 
 
-def variants(workload: Workload) -> list[tuple[str, int]]:
+def variants(workload: Workload, device: torch.device = CPU) -> list[tuple[str, int]]:
     """Each variant with its number of members; "products" is a floor, the two matrix products of a step."""
+    if device.type != "cpu":
+        return [("typical", 1), *(("in step", k) for k in IN_STEP_SIZES), (PEAK, 1)]
     named = [(name, 1) for name in ("typical", "solo", "bare loop", "run")]
     named += [("population", k) for k in workload.sizes]
     if workload is WORKLOADS["logistic_mnist"]:
@@ -134,21 +142,23 @@ def variants(workload: Workload) -> list[tuple[str, int]]:
     return [*named, (PEAK, 1)]
 
 
-def build(workload: Workload, variant: str, k: int, folder: Path) -> Turn:
+def build(workload: Workload, variant: str, k: int, folder: Path, device: torch.device = CPU) -> Turn:
     """The variant, ready for its first step; ``folder`` has the files that ``prepare`` wrote."""
     if variant == PEAK:
-        return peak
+        return functools.partial(peak, device=device)
     if variant == "products":
         return timed(products(workload.batch, k))
     if variant == "typical":
         loader = workload.loader(folder / workload.data, workload.batch)
-        return timed(typical_loop(workload.typical(), workload.loss, loader))
-    data = torch.load(folder / workload.data / "ours.pt", weights_only=False)
+        return timed(typical_loop(workload.typical(), workload.loss, loader, device))
+    data = torch.load(folder / workload.data / "ours.pt", weights_only=False).to(device)
     if variant == JAX:
         lrs = list(itertools.islice(itertools.cycle(LEARNING_RATES), k))
         return timed(jax_vmap(data, lrs, batch_size=workload.batch, l2=workload.l2))
     if variant == "bare loop":
         return timed(bare_loop(workload, data))
+    if variant == "in step":
+        return timed(training(ModelsInStep(workload.model, members(workload, k), device=device), data, workload))
     learner = population(workload, k) if variant == "population" else solo(workload)
     return whole_run(learner, data, workload.batch) if variant == "run" else timed(training(learner, data, workload))
 
@@ -157,8 +167,14 @@ def timed(steps: Steps) -> Turn:
     def make(n: int) -> None:
         for _ in range(n):
             next(steps)
+        wait_for_gpu()
 
     return lambda n: {"seconds": seconds_of(lambda: make(n)) / n}
+
+
+def wait_for_gpu() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -178,10 +194,12 @@ def solo(workload: Workload) -> Learner:
 def population(workload: Workload, k: int) -> Learner:
     """K members over three rules; one member is Adam."""
     assert workload.population is not None
+    return workload.population(members(workload, k))
+
+
+def members(workload: Workload, k: int) -> list[Member]:
     settings = itertools.islice(itertools.cycle(itertools.product(LEARNING_RATES, OPTIMIZERS)), k)
-    return workload.population(
-        [Member(rule, rule.settings(lr=lr), workload.schedule, workload.l2) for lr, rule in settings]
-    )
+    return [Member(rule, rule.settings(lr=lr), workload.schedule, workload.l2) for lr, rule in settings]
 
 
 def training(learner: Learner, data: Dataset, workload: Workload) -> Steps:
@@ -252,14 +270,17 @@ def products(batch: int, k: int) -> Steps:
         yield
 
 
-def peak(n: int) -> dict[str, float]:
+def peak(n: int, *, device: torch.device) -> dict[str, float]:
     """Seconds of a product of two large square matrices, by the faster of two libraries, for whatever ``n``."""
-    a, b = torch.rand(2, PEAK_SIDE, PEAK_SIDE)
+    side = PEAK_SIDE[device.type]
+    a, b = torch.rand(2, side, side, device=device)
     seconds = []
+    wait_for_gpu()
     for multiply in (product, lambda a, b: torch.mm(a, b.t())):
         for _ in range(PEAK_PRODUCTS):
             began = time.perf_counter()
             multiply(a, b)
+            wait_for_gpu()
             seconds.append(time.perf_counter() - began)
     return {"seconds": min(seconds)}
 
