@@ -52,7 +52,7 @@ FRAMES = {
     "fig2_dropout": Frame("2a", (-2, 202), (3e-3, 0.3), log=True),
     "fig2_deterministic": Frame("2b", (-0.5, 25.5), (1e-6, 10), log=True),
     "fig3_first_epochs": Frame("3", (-0.1, 3.1), (0.5, 3.0)),
-    "fig3_full": Frame("3", (-0.7, 48.7), (1e-4, 300), log=True),
+    "fig3_full": Frame("3", (-0.7, 48.7), (1e-4, 5), log=True),
 }
 
 
@@ -102,7 +102,7 @@ def training_cost(
     axes.set_ylabel("training cost, nats")
     if axes.get_legend_handles_labels()[0]:
         place = legend or {"loc": "best"}
-        axes.legend(**place, handlelength=3.2, fontsize=7.5 if small else None, labelspacing=0.3)
+        axes.legend(**{"fontsize": 7.5 if small else None, "labelspacing": 0.3, "handlelength": 3.2, **place})
 
 
 def below(axes: Axes) -> dict[str, Any]:

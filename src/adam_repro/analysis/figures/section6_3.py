@@ -47,17 +47,20 @@ def fig3_full(data: FigureData) -> Figure:
 
 def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
-    rows: list[list[Any]] = [["large", "large"], ["default" if arm == "tuned" else "accuracy", "accuracy"]]
-    ablated = data.finals["arm"].isin(ABLATIONS).any()
-    extra = [name for name, there in (("ablated", ablated), ("inside", data.diagnostics is not None)) if there]
-    if extra:
-        rows.append([extra[0], extra[-1]])
-    height = 8.3 + 3 * (len(rows) - 2)
+    there = {
+        "default": arm == "tuned" and len(data.arm("default")) > 0,
+        "accuracy": True,
+        "ablated": data.finals["arm"].isin(ABLATIONS).any(),
+        "inside": data.diagnostics is not None,
+    }
+    small = [name for name, is_there in there.items() if is_there]
+    rows: list[list[Any]] = [["large", "large"], *([small[i], small[i : i + 2][-1]] for i in range(0, len(small), 2))]
+    height = 5.1 + 3.1 * (len(rows) - 1)
     rect = (0, 0.8 / height, 1, 1 - 0.8 / height)
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
-    panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, 1, 0.9][: len(rows)])
-    place: dict[str, Any] = {"loc": "upper right"} if frame.log else below(panels["large"])  # a linear axis has no room
-    training_cost(panels["large"], data, frame, arm=arm, legend={**place, "ncols": 2})
+    panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, *[1] * (len(rows) - 1)])
+    two_columns = {**below(panels["large"]), "ncols": 2, "fontsize": 7.8, "columnspacing": 1.0}
+    training_cost(panels["large"], data, frame, arm=arm, legend=two_columns)
     decides = "Tuned by the protocol: this panel decides the claims"
     panels["large"].set_title(decides if arm == "tuned" else "Default settings, which decide no claim")
     if "default" in panels:
@@ -67,7 +70,8 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy", arm=arm)
     panels["accuracy"].set_title(f"Test accuracy, {arm} (not in the paper)")
     if "ablated" in panels:
-        training_cost(panels["ablated"], _ablated(data), frame, arm="ablated", printed=False, small=True)
+        legend = below(panels["ablated"])
+        training_cost(panels["ablated"], _ablated(data), frame, arm="ablated", printed=False, small=True, legend=legend)
         panels["ablated"].set_title("What either moment is worth to Adam")
     if "inside" in panels:
         small_roots(panels["inside"], data, arm)
