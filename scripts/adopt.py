@@ -19,7 +19,7 @@ from adam_repro.search import chosen_figures
 from adam_repro.surroundings import PROJECT_ROOT
 
 RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
-OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "bench.json"]
+OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "bench.json", "gpu.json"]
 SETTINGS = ("tuned", "matched")
 OTHERS = ("properties", "online_convex", "sfo_cost", "bench")
 

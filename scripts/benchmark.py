@@ -4,7 +4,8 @@ Five workloads (see workloads.py), each in a few variants. A variant has a proce
 settings and its own peak of memory; all of them are held to one core and one thread, and take turns, so that a machine
 whose speed drifts drifts for all. Writes results/paper/bench/bench.json. With --grid, also the wall time of 240 runs
 (3 optimizers, 8 learning rates, 10 seeds) of the logistic regression at the paper's length on all cores. With
---checkpoints, only what checkpoints cost (see checkpointing.py), into checkpoints.json beside it.
+--checkpoints, only what checkpoints cost (see checkpointing.py), into checkpoints.json beside it. With --device=cuda,
+models in step on a GPU, into gpu.json.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import datetime
 import json
 import multiprocessing
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -34,6 +36,7 @@ from adam_repro.app import shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import settle_process
 from adam_repro.search import Composed
+from adam_repro.settings import check_device
 from adam_repro.surroundings import PROJECT_ROOT, surroundings
 from adam_repro.sweep import cores
 from adam_repro.training import CLEAN_EXAMPLES
@@ -49,6 +52,7 @@ Key = tuple[str, int]
 def main() -> None:
     given = arguments()
     with shown_kindly(), tempfile.TemporaryDirectory() as folder:
+        check_device(str(given.device))
         if given.checkpoints:
             settle_process()
             torch.set_num_threads(1)
@@ -81,8 +85,9 @@ def main() -> None:
 
 def write(path: Path, result: dict[str, Any], device: torch.device = CPU) -> None:
     """Write what was measured on ``device``, with where, when and by what command."""
+    asked = re.sub(r"\s*--output[= ]\S+", "", " ".join(sys.argv[1:])).strip()  # where it is written changes nothing
     result |= surroundings(str(device)) | {
-        "command": " ".join(["make bench", *([f'ARGS="{" ".join(sys.argv[1:])}"'] if sys.argv[1:] else [])]),
+        "command": "make bench" + (f' ARGS="{asked}"' if asked else ""),
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     records.write_atomically(path, json.dumps(result, indent=2) + "\n")

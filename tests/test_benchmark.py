@@ -47,7 +47,9 @@ def test_every_variant_of_a_workload_makes_steps(name, workloads, few, tmp_path)
     workload = workloads.WORKLOADS[name]
     facts = workloads.prepare(workload.data, tmp_path)
     assert facts["train"] > 0 and facts["provenance"] in ("real", "synthetic")
-    for variant, k in workloads.variants(workload):
+    on_gpu = workloads.variants(workload, torch.device("cuda")) if name in workloads.IN_STEP else []
+    assert {variant for variant, _ in on_gpu} <= {"typical", "in step", workloads.PEAK}
+    for variant, k in [*workloads.variants(workload), *on_gpu[1:3]]:
         answer = workloads.build(workload, variant, k, tmp_path)(1)
         assert answer["seconds"] > 0, variant
         assert ("evaluation" in answer) == (variant == "run")
@@ -115,6 +117,8 @@ def test_rows_are_medians_and_ratios_within_rounds(benchmark):
     [
         (["--workload", "rnn"], "choose from logistic_mnist, logistic_imdb, mlp, vae, cnn"),
         (["--workload", "mlp", "--grid"], "leave --workload out"),
+        (["--device", "cuda", "--workload", "logistic_imdb"], "choose from logistic_mnist, mlp, vae, cnn"),
+        (["--device", "cuda", "--grid"], "leave --device out"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_what_can(arguments, words, benchmark, monkeypatch, capsys):
@@ -137,5 +141,6 @@ def test_the_benchmark_measures_every_variant_against_the_typical_loop(tmp_path)
     assert rows["typical", 1]["ratio_to_typical"] == 1
     assert all(row["fastest"] <= row["ms_per_member_step"] <= row["slowest"] for row in rows.values())
     assert all(0 < row["gemm_fraction"] < 1 and row["peak_mb"] > 50 for row in rows.values())
+    assert result["command"] == 'make bench ARGS="--workload vae --rounds 2 --seconds 0.01"'
     assert result["grid"] is None and result["versions"]["torch"] and result["gemm_peak_gflops"]["vae"] > 0
     assert "times typical" in done.stdout

@@ -226,6 +226,22 @@ def test_a_benchmark_of_one_workload_and_one_variant_has_its_row():
     assert [row["title"] for row in values["rows"]] == ["784-1000-1000-10, dropout"] and values["overheads"] == ""
 
 
+def test_the_readme_says_what_a_gpu_gives_where_it_was_measured(tmp_path):
+    build(tmp_path / "fig1_mnist")
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    rows = [bench_row("cnn", "typical", 1, 15.0, 1.0), bench_row("cnn", "in step", 1, 1.14, 13.1)]
+    rows += [bench_row("cnn", "in step", 24, 0.826, 18.16, gemm_fraction=0.81)]
+    on_gpu = {"measured": rows, "gemm_peak_gflops": {"cnn": 51162.0}, "hardware": {"gpu": "A GPU"}}
+    (tmp_path / "bench").mkdir()
+    for name, content in (("bench.json", BENCH), ("gpu.json", on_gpu)):
+        (tmp_path / "bench" / name).write_text(json.dumps(content))
+    report.update_readme(readme, tmp_path)
+    assert "\n\n| a step of Adam, on A GPU | what most people write, ms" in readme.read_text()
+    assert "| c64-c64-c128-1000, dropout | 15 | 1.14 | 13.1 | 24 | 0.826 | 18.2 | 81 % |\n" in readme.read_text()
+    assert "51,162 GFLOP/s" in readme.read_text()
+
+
 def test_a_readme_without_markers_is_refused(tmp_path):
     build(tmp_path / "reference" / "fig1_mnist")
     readme = tmp_path / "README.md"

@@ -143,9 +143,10 @@ def update_readme(readme: Path, reference: Path) -> None:
     records.write_atomically(readme, _between_markers(readme, "verdicts", table))
     measured = reference / "bench" / "bench.json"
     if measured.is_file():
-        table = _rendered(
-            "readme_speed.md.j2", **speed(json.loads(measured.read_text())), percent=_percent, digits=_digits
-        )
+        on_gpu = measured.with_name("gpu.json")
+        gpu = speed_on_gpu(json.loads(on_gpu.read_text())) if on_gpu.is_file() else None
+        values = {**speed(json.loads(measured.read_text())), "gpu": gpu, "percent": _percent, "digits": _digits}
+        table = _rendered("readme_speed.md.j2", **values)
         records.write_atomically(readme, _between_markers(readme, "speed", table))
     tortured = reference / "reliability" / "torture.json"
     if tortured.is_file():
@@ -180,6 +181,18 @@ def speed(bench: dict[str, Any]) -> dict[str, Any]:
         "evaluations": _span((100 * row["evaluation_share"] for row in runs), "{:.0f} %"),
         "in_figures": _span((100 * row["evaluation_share_of_run"] for row in runs), "{:.1f} %"),
     }
+
+
+def speed_on_gpu(bench: dict[str, Any]) -> dict[str, Any]:
+    """What the README says of a gpu.json: for each workload the typical loop, and the fewest and the most in step."""
+    rows = []
+    for name, title in WORKLOADS.items():
+        measured = {(row["variant"], row["k"]): row for row in bench["measured"] if row["workload"] == name}
+        if measured:
+            sizes = sorted(k for variant, k in measured if variant == "in step")
+            few, many = (measured["in step", k] for k in (sizes[0], sizes[-1]))
+            rows.append({"title": title, "typical": measured["typical", 1], "few": few, "many": many})
+    return {"rows": rows, "peaks": _span(bench["gemm_peak_gflops"].values(), "{:,.0f}"), "hardware": bench["hardware"]}
 
 
 def _span(numbers: Iterable[float], form: str) -> str:
