@@ -32,8 +32,8 @@ def multirun(context, *overrides):
     return context.config_loader.load_configuration("logistic_regression", list(overrides), RunMode.MULTIRUN)
 
 
-def jobs_of(context, *overrides, arguments=()):
-    config = multirun(context, *overrides)
+def jobs_of(context, *overrides, arguments=(), config=None):
+    config = config or multirun(context, *overrides)
     HydraConfig.instance().set_config(config)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=context, task_function=lambda cfg: None, config=config
@@ -61,6 +61,19 @@ def test_arm_and_curve_choose_parts_of_a_figure(context):
         ["arm=default", "optimizer=sgd_nesterov", "seed=0"],
         ["arm=default", "optimizer=sgd_nesterov", "seed=1"],
     ]
+
+
+def test_values_that_a_grid_has_choose_points_of_it(context):
+    given = ["arm=grid", "optimizer.beta1=0.9", "optimizer.beta2=0.999,0.9999", "optimizer.lr=1e-3", "seed=0"]
+    config = context.config_loader.load_configuration("vae", ["figure=fig4", "scale=smoke"], RunMode.MULTIRUN)
+    jobs = jobs_of(context, config=config, arguments=given)
+    assert len(jobs) == 4, "with bias correction and without"
+    assert {part for job in jobs for part in job if "lr" in part or "beta1" in part} == {
+        "optimizer.lr=0.001",
+        "optimizer.beta1=0.9",
+    }
+    with pytest.raises(UserError, match="optimizer.lr=0.002 cannot be given with a figure.* values that it has"):
+        jobs_of(context, config=config, arguments=["arm=grid", "optimizer.lr=0.002"])
 
 
 def test_a_scale_caps_seeds_and_thins_grids(context):

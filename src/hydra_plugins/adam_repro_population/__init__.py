@@ -60,7 +60,7 @@ class ArmsSweeper(BasicSweeper):
 
     A figure is several products (tuned settings x seeds, a grid x seeds, ...) which one product cannot express. All
     jobs go to the launcher in one batch, so that arms share populations. ``arm=`` and ``curve=`` on the command line
-    choose among them; the scale's caps thin them out.
+    choose among them, and values that an arm has of what it varies; the scale's caps thin them out.
     """
 
     def __init__(self, arms: dict[str, dict[str, str]], params: dict[str, str] | None = None):
@@ -75,7 +75,6 @@ class ArmsSweeper(BasicSweeper):
             (jobs,) = self.split_arguments(given, None)
             return self._launched(jobs)
         chosen = {override.key_or_group: _values(override) for override in given}
-        _refuse_what_the_figure_fixes(chosen)
         arms = chosen.pop("arm", list(self.arms))
         curves = {_plain(curve) for curve in chosen.pop("curve", [])}
         jobs = []
@@ -83,6 +82,7 @@ class ArmsSweeper(BasicSweeper):
             if arm not in self.arms:
                 raise UserError(f"arm={arm} is not allowed: {self.config.figure.name} has {', '.join(self.arms)}.")
             swept = parser.parse_overrides([f"{key}={values}" for key, values in self.arms[arm].items()])
+            _refuse_what_the_figure_fixes(chosen, {override.key_or_group: _values(override) for override in swept})
             choices = {override.get_key_element(): _thinned(override, self.config.scale) for override in swept}
             choices |= {key: values for key, values in chosen.items()}
             product = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
@@ -131,12 +131,15 @@ def _thinned(override: Override, scale: DictConfig) -> list[str]:
             return values
 
 
-def _refuse_what_the_figure_fixes(chosen: dict[str, list[str]]) -> None:
+def _refuse_what_the_figure_fixes(chosen: dict[str, list[str]], arm: dict[str, list[str]]) -> None:
+    """UserError unless each of the ``chosen`` values of an optimizer or a schedule is a point of the ``arm``'s grid."""
     for key, values in chosen.items():
-        if key in ("optimizer", "schedule", "tuned", "matched") or key.startswith(("optimizer.", "schedule.")):
+        fixed = key in ("optimizer", "schedule", "tuned", "matched") or key.startswith(("optimizer.", "schedule."))
+        if fixed and not ("." in key and set(values) <= set(arm.get(key, []))):
             raise UserError(
                 f"{key}={','.join(values)} cannot be given with a figure, which fixes it for each of its curves. "
-                "Choose among them by arm= and curve=, or leave figure= out for a sweep of your own."
+                "Choose among them by arm= and curve=, among the points of a grid by arm=grid and values that it has, "
+                "or leave figure= out for a sweep of your own."
             )
 
 
