@@ -1,13 +1,15 @@
 """Section 6.4: Figure 4's claims on made-up grids that decide them, and on grids that cannot."""
 
+import json
 import math
 
+import pandas as pd
 import pytest
 from made_up import write_vae_grid
 
 from adam_repro.analysis.claims import decide
 
-IDS = {"L21a", "L21b", "L22", "L23", "L24", "P3"}
+IDS = {"L21a", "L21b", "L22", "L23a", "L23b", "L24", "P3"}
 
 
 def jitter(seed, lr):
@@ -39,14 +41,14 @@ def verdicts(folder, cost=like_the_text, **more):
 
 
 def test_a_grid_like_the_papers_text_supports_it(tmp_path):
-    frame = verdicts(tmp_path)
+    frame = verdicts(tmp_path, gains=(-0.2, 0.0))
     assert set(frame.loc[sorted(IDS - {"P3"}), "verdict"]) == {"supported"}
-    assert set(frame.loc[["L21a", "L21b", "L23", "L24"], "n"]) == {5}
+    assert set(frame.loc[["L21a", "L21b", "L23a", "L23b", "L24"], "n"]) == {5}
 
 
 def test_a_grid_unlike_it_contradicts_it(tmp_path):
-    frame = verdicts(tmp_path, unlike_the_text)
-    assert set(frame.loc[["L21a", "L21b", "L22", "L23"], "verdict"]) == {"contradicted"}
+    frame = verdicts(tmp_path, unlike_the_text, gains=(0.2, 0.0))
+    assert set(frame.loc[["L21a", "L21b", "L22", "L23a", "L23b"], "verdict"]) == {"contradicted"}
 
 
 def test_the_gain_is_counted_in_decades_of_usable_step_sizes(tmp_path):
@@ -105,7 +107,7 @@ def test_a_setting_in_which_correction_alone_diverged_is_not_safe(tmp_path):
 
 
 def test_the_best_result_is_named_with_its_test_bound(tmp_path):
-    note = verdicts(tmp_path).loc["L23", "note"]
+    note = verdicts(tmp_path).loc["L23a", "note"]
     assert "corrected at beta1, beta2, alpha = 0, 0.999, 0.001: 99.50, on test data 100.50" in note
 
 
@@ -138,6 +140,37 @@ def test_the_printed_points_contradict_the_papers_summary_of_them(tmp_path):
 def test_the_most_passes_that_were_run_decide(tmp_path):
     frame = verdicts(tmp_path, milestones=(10,))
     assert "after 10 passes; reduced: 10 of 100 passes" in frame.loc["L22", "note"]
+
+
+def only_a_few_run_longer(folder):
+    """Of a whole grid after 10 passes and after 100: after 100 two settings alone."""
+    path = folder / "finals.csv"
+    table = pd.read_csv(path)
+    few = (table["lr"] == 1e-3) & table["hyper"].str.contains('"beta1": 0.9, "beta2": 0.999')
+    table[(table["epochs"] == 10) | few].to_csv(path, index=False)
+    facts = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps(facts | {"epochs": 10}))
+    return folder
+
+
+def test_the_whole_grid_decides_where_a_few_of_its_settings_ran_longer_and_these_tell_what_comes_later(tmp_path):
+    whole = verdicts(tmp_path / "whole", milestones=(10,))
+    folder = only_a_few_run_longer(write_vae_grid(tmp_path / "more", like_the_text, gains=(0.0, 0.25)))
+    frame = decide(folder).set_index("claim")
+    same = ["L21a", "L21b", "L22", "L23a", "L24", "P3"]
+    pd.testing.assert_frame_equal(frame.loc[same], whole.loc[same])
+    later = frame.loc["L23b"]
+    assert later["verdict"] == "supported" and later["effect"] == pytest.approx(-0.25)
+    where = "mean over 1 setting: -0.50 and -0.75 at beta1, beta2, alpha = 0.9, 0.999, 0.001"
+    assert f"after 100 passes, less the same after 10; {where}; one of two" in later["note"]
+    assert "reduced" not in later["note"]
+    assert "not run: the same settings" in whole.loc["L23b", "note"]
+
+
+def test_settings_in_which_one_of_two_runs_diverged_tell_nothing_of_what_comes_later(tmp_path):
+    row = verdicts(tmp_path, gains=(-0.2, 0.0)).loc["L23b"]
+    assert "one of two runs diverged in 60 pairs, left out" in row["note"], "12 of 24 settings, five seeds each"
+    assert "mean over 12 settings;" in row["note"]
 
 
 @pytest.mark.parametrize("forms", [(), ("corrected",), ("uncorrected",), ("control",), ("corrected", "control")])

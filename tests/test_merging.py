@@ -7,7 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from made_up import write_figure
+from made_up import write_figure, write_vae_grid
 
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.merging import merge
@@ -75,6 +75,24 @@ def test_a_part_is_asked_only_for_what_its_runs_tell(tmp_path):
     merge(old, sfo)
     assert facts_of(old)["batch_size"] == 128
     assert FigureData.load(old).finals["arm"].tolist() == ["tuned", "matched", "sfo"]
+
+
+def test_a_few_settings_of_a_grid_may_run_longer_than_the_others(tmp_path):
+    def cost(form, *setting):
+        return 100.0
+
+    old = write_vae_grid(tmp_path / "old", cost, milestones=(10,), seeds=2)
+    longer = {"alphas": (1e-3,), "forms": ("corrected",), "beta2s": (0.999,), "seeds": 2}
+    new = write_vae_grid(tmp_path / "new", cost, gains=(0.0, 5.0), **longer)
+    runs = len(FigureData.load(old).finals)
+    merge(old, new)
+    found = FigureData.load(old)
+    assert found.provenance["epochs"] == 10, "of the whole grid"
+    assert found.finals["epochs"].value_counts().to_dict() == {10: runs, 100: 4}
+    assert set(found.finals.query("epochs == 100")["train_cost"]) == {95.0}
+    short = write_vae_grid(tmp_path / "short", cost, milestones=(2,), **longer)
+    with pytest.raises(UserError, match="epochs: 10 and 2"):
+        merge(old, short)
 
 
 def test_joining_twice_changes_nothing(tmp_path):

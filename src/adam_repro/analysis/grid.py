@@ -82,19 +82,29 @@ def cells(data: FigureData) -> pd.DataFrame:
 
 
 def last_milestone(data: FigureData) -> pd.DataFrame:
-    """The cells after the most passes that were run."""
+    """The cells after the most passes that the whole grid was run for: of a longer training there may be but a few."""
     grid = cells(data)
-    return grid[grid["epochs"] == grid["epochs"].max()]
+    settings = grid.groupby("epochs")[[*KEYS[1:], "form"]].apply(lambda block: len(block.drop_duplicates()))
+    return grid[grid["epochs"] == settings[settings == settings.max()].index.max()]
 
 
 def gaps(data: FigureData, first: str, second: str) -> pd.Series:
-    """Cost of ``first`` less that of ``second`` after the most passes, by beta1, beta2, lr and seed, where both ran.
+    """Cost of ``first`` less that of ``second`` in the ``last_milestone``, by beta1, beta2, lr and seed, where both
+    ran.
 
     A run that diverged is worse than any cost: the gap is infinite, and NaN where both diverged.
     """
-    grid = last_milestone(data)
+    return _gaps(last_milestone(data), first, second)
+
+
+def gaps_by_milestone(data: FigureData, first: str, second: str) -> dict[int, pd.Series]:
+    """The same for each number of passes, fewest first."""
+    return {int(epochs): _gaps(block, first, second) for epochs, block in cells(data).groupby("epochs")}
+
+
+def _gaps(block: pd.DataFrame, first: str, second: str) -> pd.Series:
     index = [*KEYS[1:], "seed"]
-    a, b = (grid[grid["form"] == form].set_index(index)["train_cost"] for form in (first, second))
+    a, b = (block[block["form"] == form].set_index(index)["train_cost"] for form in (first, second))
     a, b = a.align(b, join="inner")
     gap = a - b
     gap[a.isna() & b.notna()] = math.inf

@@ -37,7 +37,10 @@ def merge(reference: Path, fresh: Path) -> str:
     states = _stated(facts, old)
     if not (kept["arm"] == "tuned").any():  # no run stays that the old tuning chose
         states = {name: fact for name, fact in states.items() if name not in OF_TUNING}
-    shared = _agreed(reference, states, _stated(fresh_facts, new))
+    fresh_states = _stated(fresh_facts, new)
+    if new["arm"].isin(UNDRAWN_ARMS).all() and new.duplicated(RUN).any():  # a line a milestone: they may run longer
+        fresh_states.pop("epochs")
+    shared = _agreed(reference, states, fresh_states)
     tables = {"finals.csv": _in_order(old, stays, new, SETTING)}
     for name in ("curves.csv", "diagnostics.csv"):
         rows, more = (_text(folder / name) for folder in (reference, fresh))

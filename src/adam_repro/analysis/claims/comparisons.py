@@ -42,13 +42,15 @@ def not_run(data: FigureData, what: str) -> NotRun:
     return NotRun(f"{what}; make reproduce SCALE=paper FIGURE={data.provenance['figure']}")
 
 
-def reduced(data: FigureData) -> str:
-    """How a run falls short of the paper's length or of the whole data set; empty where it does not."""
+def reduced(data: FigureData, *, passes: int | None = None) -> str:
+    """How a run falls short of the paper's length or of the whole data set; empty where it does not. ``passes``: of
+    what is told, where that is not the figure's length."""
     facts = data.provenance
-    passes, examples = PASSES.get(facts["figure"], 0), EXAMPLES.get(facts["dataset"]["name"], 0)
+    passes = facts["epochs"] if passes is None else passes
+    whole, examples = PASSES.get(facts["figure"], 0), EXAMPLES.get(facts["dataset"]["name"], 0)
     short = []
-    if facts["epochs"] < passes:
-        short.append(f"{facts['epochs']} of {passes} passes")
+    if passes < whole:
+        short.append(f"{passes} of {whole} passes")
     if facts["dataset"]["train_examples"] < examples:
         short.append(f"{facts['dataset']['train_examples']:,} of {examples:,} examples")
     return f"reduced: {', '.join(short)}" if short else ""

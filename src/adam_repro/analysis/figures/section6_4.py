@@ -43,9 +43,11 @@ def fig4(data: FigureData) -> Figure:
     if not milestones:
         return _empty(data)
     below = 0.75 + (0.45 if len(data.arm("tuned")) else 0)  # inches
-    height = 4.9 * len(milestones) + 0.15 + below
+    rows = [grid[grid["epochs"] == epochs]["beta1"].nunique() for epochs in milestones]
+    heights = [0.6 + 2.15 * count for count in rows]
+    height = sum(heights) + 0.15 + below
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(rect=(0, below / height, 1, 1 - below / height)))
-    blocks = drawn.subfigures(len(milestones), 1, squeeze=False)[:, 0]
+    blocks = drawn.subfigures(len(milestones), 1, squeeze=False, height_ratios=heights)[:, 0]
     panels = [
         axes for block, epochs in zip(blocks, milestones, strict=True) for axes in _block(block, grid, epochs, data)
     ]
@@ -72,9 +74,9 @@ def _empty(data: FigureData) -> Figure:
 
 def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) -> list[Axes]:
     block.suptitle(f"after {counted(epochs, 'pass')}", x=0.01, ha="left", fontweight="bold")
-    beta1s, beta2s = sorted(grid["beta1"].unique()), sorted(grid["beta2"].unique())
-    every = block.subplots(len(beta1s), len(beta2s), sharex=True, sharey=True, squeeze=False)
     chosen = grid[grid["epochs"] == epochs]
+    beta1s, beta2s = sorted(chosen["beta1"].unique()), sorted(chosen["beta2"].unique())
+    every = block.subplots(len(beta1s), len(beta2s), sharex=True, sharey=True, squeeze=False)
     for row, beta1 in zip(every, beta1s, strict=True):
         for axes, beta2 in zip(row, beta2s, strict=True):
             one_cell(axes, data, chosen, beta1, beta2)
