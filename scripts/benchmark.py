@@ -52,7 +52,8 @@ Key = tuple[str, int]
 def main() -> None:
     given = arguments()
     with shown_kindly(), tempfile.TemporaryDirectory() as folder:
-        check_device(str(given.device))
+        check_device(given.device)
+        device = torch.device(given.device)
         if given.checkpoints:
             settle_process()
             torch.set_num_threads(1)
@@ -68,10 +69,10 @@ def main() -> None:
             data = WORKLOADS[name].data
             if data not in facts:
                 facts[data] = workloads.prepare(data, Path(folder))
-            turns, memory = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds, given.device)
-            peaks[name] = 2 * PEAK_SIDE[given.device.type] ** 3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
+            turns, memory = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds, device)
+            peaks[name] = 2 * PEAK_SIDE[device.type] ** 3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
             rows += rows_of(name, turns, memory, facts[data], peaks[name])
-            show(name, rows, peaks[name], given.device)
+            show(name, rows, peaks[name], device)
         if grid is not None:
             rate_grid(grid, rows)
         result = {
@@ -80,7 +81,7 @@ def main() -> None:
             "data": facts,
             "grid": grid,
         }
-        write(given.output, result, given.device)
+        write(given.output, result, device)
 
 
 def write(path: Path, result: dict[str, Any], device: torch.device = CPU) -> None:
@@ -101,21 +102,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoints", action="store_true", help="measure what checkpoints cost, and nothing else")
     parser.add_argument("--rounds", type=int, help="turns that each variant takes (default: by workload)")
     parser.add_argument("--seconds", type=float, help="length of a turn (default: by workload)")
-    parser.add_argument("--device", type=torch.device, default=CPU, help="cuda: a GPU and one core (default: one core)")
+    parser.add_argument("--device", default="cpu", help="cuda: a GPU and one core (default: one core)")
     parser.add_argument("--output", type=Path, help="default: results/paper/bench/bench.json, on a GPU gpu.json")
     given = parser.parse_args()
-    on_gpu = given.device.type != "cpu"
+    on_gpu = given.device != "cpu"
     if given.output is None:
         given.output = PROJECT_ROOT / "results" / "paper" / "bench" / ("gpu.json" if on_gpu else "bench.json")
     if given.workload is None:
         given.workload = ",".join(IN_STEP if on_gpu else WORKLOADS)
     given.workload = given.workload.split(",")
+    if unknown := set(given.workload) - set(WORKLOADS):
+        parser.error(f"there is no workload {', '.join(sorted(unknown))}; choose from {', '.join(WORKLOADS)}")
     if on_gpu and (alone := set(given.workload) - set(IN_STEP)):
         parser.error(f"on a GPU {', '.join(sorted(alone))} trains alone; choose from {', '.join(IN_STEP)}")
     if on_gpu and (given.grid or given.checkpoints):
         parser.error("--grid and --checkpoints are measured on cores: leave --device out")
-    if unknown := set(given.workload) - set(WORKLOADS):
-        parser.error(f"there is no workload {', '.join(sorted(unknown))}; choose from {', '.join(WORKLOADS)}")
     if given.grid and "logistic_mnist" not in given.workload:
         parser.error("--grid is compared with the workload logistic_mnist: leave --workload out, or name it too")
     return given

@@ -7,6 +7,9 @@ from torch.nn.functional import conv2d
 from adam_repro import convolution
 from adam_repro.convolution import FEWEST_CHANNELS, Convolution, _BySpectra
 
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
+
 
 def inputs(*, n: int, channels: int, side: int, filters: int, kernel: int, dtype: torch.dtype) -> list[torch.Tensor]:
     """Images, filters and a bias, as a network hands them on: channels innermost."""
@@ -19,7 +22,7 @@ def inputs(*, n: int, channels: int, side: int, filters: int, kernel: int, dtype
 
 def value_and_gradients(convolve, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     y = convolve(*tensors)
-    weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view(y.shape)
+    weights = torch.linspace(-1, 2, y.numel(), dtype=y.dtype, device=y.device).view(y.shape)
     return [y.detach(), *torch.autograd.grad(y, tensors, weights)]
 
 
@@ -36,8 +39,10 @@ def test_a_convolution_by_spectra_is_the_direct_one(side, kernel):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_in_float32_it_is_exact_to_a_millionth():
+@pytest.mark.parametrize("device", DEVICES)
+def test_in_float32_it_is_exact_to_a_millionth(device):
     tensors = inputs(n=8, channels=64, side=16, filters=64, kernel=5, dtype=torch.float32)
+    tensors = [tensor.detach().to(device).requires_grad_() for tensor in tensors]
     exact = value_and_gradients(direct, [tensor.detach().double().requires_grad_() for tensor in tensors])
     for ours, wanted in zip(value_and_gradients(_BySpectra.apply, tensors), exact, strict=True):
         assert (ours - wanted).norm() <= 1e-6 * wanted.norm()

@@ -90,6 +90,8 @@ def test_a_few_settings_of_a_grid_may_run_longer_than_the_others(tmp_path):
     assert found.provenance["epochs"] == 10, "of the whole grid"
     assert found.finals["epochs"].value_counts().to_dict() == {10: runs, 100: 4}
     assert set(found.finals.query("epochs == 100")["train_cost"]) == {95.0}
+    merge(old, write_vae_grid(tmp_path / "again", cost, milestones=(10,), seeds=2))
+    assert FigureData.load(old).finals["epochs"].value_counts().to_dict() == {10: runs, 100: 4}, "none is lost"
     short = write_vae_grid(tmp_path / "short", cost, milestones=(2,), **longer)
     with pytest.raises(UserError, match="epochs: 10 and 2"):
         merge(old, short)

@@ -72,6 +72,7 @@ def test_values_that_a_grid_has_choose_points_of_it(context):
         "optimizer.lr=0.001",
         "optimizer.beta1=0.9",
     }
+    assert len(jobs_of(context, config=config, arguments=["arm=grid", "optimizer.beta1=0", "seed=0", *given[2:4]])) == 4
     with pytest.raises(UserError, match="optimizer.lr=0.002 cannot be given with a figure.* values that it has"):
         jobs_of(context, config=config, arguments=["arm=grid", "optimizer.lr=0.002"])
 

@@ -31,7 +31,7 @@ def test_what_is_no_device_to_train_on_is_refused_by_name_in_one_line(name):
     assert "\n" not in str(refusal.value)
 
 
-def test_runs_that_no_population_can_train_go_alone(monkeypatch):
+def test_runs_with_diagnostics_go_alone_on_cores(monkeypatch):
     monkeypatch.setattr("adam_repro.run.check_device", lambda name: None)
     settings = [[], ["device=cuda"], ["diagnostics=true"], ["device=cuda", "diagnostics=true"]]
     groups = [prepare(compose("logistic_regression", [*OVERRIDES, *more])).group for more in settings]

@@ -48,14 +48,15 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 def settle_process() -> None:
-    """Numbers too small for float32 become zero, memory once had is kept, and a GPU computes in float32.
+    """Numbers too small for float32 become zero, memory once had is kept, and a GPU computes in float32, convolutions
+    by whichever of cuDNN's ways is the fastest.
 
     TensorFloat-32 has 10 bits of mantissa: PyTorch leaves it out of matrix products by default, but not out of
     convolutions, whose curves would then differ from those of a CPU by more than another order of sums makes.
     """
     torch.set_flush_denormal(True)  # saturated softmax regressions are three times slower with denormal numbers
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True  # takes the fastest of its ways to convolve by trying them
+    torch.backends.cudnn.benchmark = True  # by trying them
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it looks for CUDA on every machine
     keep_memory()
 

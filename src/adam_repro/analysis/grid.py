@@ -82,10 +82,10 @@ def cells(data: FigureData) -> pd.DataFrame:
 
 
 def last_milestone(data: FigureData) -> pd.DataFrame:
-    """The cells after the most passes that the whole grid was run for: of a longer training there may be but a few."""
+    """The cells after the most passes that all runs reached: for longer there may be but a few of them."""
     grid = cells(data)
-    settings = grid.groupby("epochs")[[*KEYS[1:], "form"]].apply(lambda block: len(block.drop_duplicates()))
-    return grid[grid["epochs"] == settings[settings == settings.max()].index.max()]
+    runs = grid["epochs"].value_counts()
+    return grid[grid["epochs"] == runs[runs == runs.max()].index.max()]
 
 
 def gaps(data: FigureData, first: str, second: str) -> pd.Series:

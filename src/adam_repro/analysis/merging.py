@@ -25,14 +25,17 @@ ORIGIN = ("commit", "versions", "hardware", "command")
 def merge(reference: Path, fresh: Path) -> str:
     """Join the runs of ``fresh`` to those of ``reference``, both folders of one figure; a sentence on what came of it.
 
-    A run that both have is taken from ``fresh``. Where a drawn curve has another setting there, its old runs go: seeds
-    of two settings are never averaged. ``provenance.json`` gets ``parts``, where the runs that stayed come from.
-    UserError, before anything is written, for runs that cannot stand in one figure: other data, length or batches.
+    A run that both have is taken from ``fresh``, at those of its milestones that are there. Where a drawn curve has
+    another setting there, its old runs go: seeds of two settings are never averaged. ``provenance.json`` gets
+    ``parts``, where the runs that stayed come from.
+
+    UserError, before anything is written, for runs that cannot stand in one figure: other data, length or batches. Of a
+    grid whose costs are those after so many passes, some runs may be longer than the figure.
     """
     old, new = (_text(folder / "finals.csv") for folder in (reference, fresh))
     facts, fresh_facts = load_provenance(reference), load_provenance(fresh)
     moved = _setting_moved(old, new)
-    stays = ~(moved | _among(old, new, RUN))
+    stays = ~(moved | _among(old, new, [*RUN, "epochs"]))
     kept = old[stays]
     states = _stated(facts, old)
     if not (kept["arm"] == "tuned").any():  # no run stays that the old tuning chose

@@ -82,9 +82,9 @@ class ArmsSweeper(BasicSweeper):
             if arm not in self.arms:
                 raise UserError(f"arm={arm} is not allowed: {self.config.figure.name} has {', '.join(self.arms)}.")
             swept = parser.parse_overrides([f"{key}={values}" for key, values in self.arms[arm].items()])
-            _refuse_what_the_figure_fixes(chosen, {override.key_or_group: _values(override) for override in swept})
+            grid = {override.key_or_group: _values(override) for override in swept}
             choices = {override.get_key_element(): _thinned(override, self.config.scale) for override in swept}
-            choices |= {key: values for key, values in chosen.items()}
+            choices |= {key: _points(key, values, grid.get(key, [])) for key, values in chosen.items()}
             product = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
             wanted = [job for job in product if not curves or curves & {_plain(job.get(key, "")) for key in CURVES}]
             jobs += [[*(f"{key}={value}" for key, value in job.items()), f"arm={arm}"] for job in wanted]
@@ -131,16 +131,27 @@ def _thinned(override: Override, scale: DictConfig) -> list[str]:
             return values
 
 
-def _refuse_what_the_figure_fixes(chosen: dict[str, list[str]], arm: dict[str, list[str]]) -> None:
-    """UserError unless each of the ``chosen`` values of an optimizer or a schedule is a point of the ``arm``'s grid."""
-    for key, values in chosen.items():
-        fixed = key in ("optimizer", "schedule", "tuned", "matched") or key.startswith(("optimizer.", "schedule."))
-        if fixed and not ("." in key and set(values) <= set(arm.get(key, []))):
-            raise UserError(
-                f"{key}={','.join(values)} cannot be given with a figure, which fixes it for each of its curves. "
-                "Choose among them by arm= and curve=, among the points of a grid by arm=grid and values that it has, "
-                "or leave figure= out for a sweep of your own."
-            )
+def _points(key: str, values: list[str], grid: list[str]) -> list[str]:
+    """What an arm is to take for ``key``: the ``values`` that were given; of what a figure fixes for its curves, the
+    points of the arm's ``grid`` that they name. UserError where it has no such points."""
+    if key not in ("optimizer", "schedule", "tuned", "matched") and not key.startswith(("optimizer.", "schedule.")):
+        return values
+    wanted = {_number(value) for value in values}
+    if "." not in key or not wanted <= {_number(point) for point in grid}:
+        raise UserError(
+            f"{key}={','.join(values)} cannot be given with a figure, which fixes it for each of its curves. "
+            "Choose among them by arm= and curve=, among the points of a grid by arm=grid and values that it has, "
+            "or leave figure= out for a sweep of your own."
+        )
+    return [point for point in grid if _number(point) in wanted]
+
+
+def _number(value: str) -> float | str:
+    """1 and 1.0 are one point of a grid."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 class PopulationLauncher(Launcher):

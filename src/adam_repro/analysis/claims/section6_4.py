@@ -63,6 +63,8 @@ def _gain(data: FigureData) -> pd.DataFrame | NotRun:
     grid = last_milestone(data)
     grid = grid[grid["form"] != "control"]
     grid = grid[grid.groupby([*SETTING, "seed"])["form"].transform("nunique") == 2]
+    size = grid.groupby("seed")["form"].transform("size")
+    grid = grid[size == size.max()]  # ranges are counted in whole grids, of which a seed may have a few points alone
     alphas = np.sort(grid["lr"].unique())
     if len(alphas) < 2:
         return not_run(data, "not run: two step sizes or more, with correction and without")
@@ -173,17 +175,20 @@ def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
     (early, before), *_, (late, after) = by_milestone.items()
     pairs = pd.concat({early: before, late: after}, axis=1, join="inner")
     pairs = pairs[1 - pairs.index.get_level_values("beta2") < SMALL - 1e-9]
-    whole = pairs[np.isfinite(pairs).all(axis=1)]
-    if whole.empty:
-        return not_run(data, "not run: settings that finished with correction and without")
-    d = (whole[late] - whole[early]).groupby(level="seed").mean().to_numpy()
-    means = whole.groupby(level=SETTING).mean()
+    with np.errstate(invalid="ignore"):
+        change = (pairs[late] - pairs[early]).dropna()  # infinite where one of two was lost meanwhile, NaN where before
+    if change.empty:
+        return not_run(data, "not run: settings that got beyond the first passes with correction and without")
+    lost = (change == math.inf).groupby(level="seed").any()  # by correction alone: no gain elsewhere makes up for it
+    d = change.groupby(level="seed").mean().mask(lost, math.inf).to_numpy()
+    means = pairs.loc[change.index].groupby(level=SETTING).mean()
     shown = [f"{row[early]:.2f} and {row[late]:.2f} at {_named(setting)}" for setting, row in means.iterrows()]
     named = f": {', '.join(shown)}" if len(shown) <= MOST_NAMED else ""
     note = joined(
         f"nats, cost with correction less that without after {late} passes, less the same after {early}; mean over "
         f"{counted(len(means), 'setting')}{named}",
-        f"one of two runs diverged in {len(pairs) - len(whole)} pairs, left out" if len(whole) < len(pairs) else "",
+        f"one or both had diverged before in {len(pairs) - len(change)} pairs" if len(change) < len(pairs) else "",
+        f"one diverged meanwhile in {np.isinf(change).sum()}" if np.isinf(change).any() else "",
         reduced(data, passes=late),
     )
     return Within(d, -math.inf, 0.0, ratios=False, note=note)
@@ -234,4 +239,5 @@ def _named(setting: tuple) -> str:
 
 
 def _how(data: FigureData) -> str:
-    return joined(f"after {int(last_milestone(data)['epochs'].iloc[0])} passes", reduced(data))
+    passes = int(last_milestone(data)["epochs"].iloc[0])
+    return joined(f"after {passes} passes", reduced(data, passes=passes))

@@ -36,7 +36,7 @@ SCHEDULES = {
 
 @dataclass(frozen=True)
 class Frame:
-    """The paper's axes: whose printed curves lie in them (None: the paper shows none), and what they span."""
+    """Axes: whose printed curves lie in them (None: the paper shows none), and what they span: the paper's or less."""
 
     panel: str | None
     xlim: tuple[float, float]
@@ -106,7 +106,7 @@ def training_cost(
 
 
 def below(axes: Axes) -> dict[str, Any]:
-    """A legend's place under the axis label, for a small panel that its curves fill."""
+    """A legend's place under the axis label, for a panel that its curves fill."""
     assert axes.figure is not None
     points = ScaledTranslation(0, -32 / 72, axes.figure.dpi_scale_trans)
     return {

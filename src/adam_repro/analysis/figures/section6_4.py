@@ -57,7 +57,8 @@ def fig4(data: FigureData) -> Figure:
     if others := handles[forms:]:
         place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.72 / height)}
         drawn.legend(others, labels[forms:], ncols=2, fontsize=8.5, handlelength=3.2, **place)
-    more = [MORE[data.provenance["provenance"]], *([OTHERS] if len(data.arm("tuned")) else [])]
+    longer = [f"Some settings: {epochs} passes" for epochs in milestones if epochs > data.provenance["epochs"]]
+    more = [*longer, MORE[data.provenance["provenance"]], *([OTHERS] if len(data.arm("tuned")) else [])]
     caption(drawn, data, TITLE, arm="grid", panel=None, cost=COST, more=". ".join(more))
     stamp_if_stand_in(data, panels)
     return drawn
