@@ -358,6 +358,17 @@ def test_an_incomplete_grid_is_drawn(tmp_path, more):
     figures.save(FigureData.load(tmp_path), tmp_path)
 
 
+def test_settings_of_a_grid_that_ran_longer_are_a_block_of_their_own_panels_alone(tmp_path):
+    write_vae_grid(tmp_path, vae, epochs=10)
+    table = pd.read_csv(tmp_path / "finals.csv")
+    few = (table["lr"] == 1e-3) & table["hyper"].str.contains('"beta1": 0.9, "beta2": 0.999,')
+    table[(table["epochs"] == 10) | few].to_csv(tmp_path / "finals.csv", index=False)
+    drawn = redraw(tmp_path)
+    assert [block.get_suptitle() for block in drawn.subfigs] == ["after 10 passes", "after 100 passes"]
+    assert [len(block.axes) for block in drawn.subfigs] == [6, 1]
+    assert "10 passes, minibatches" in words(drawn) and "Some settings: 100 passes" in words(drawn)
+
+
 @pytest.mark.parametrize("milestones", [(10,), (10, 100)])
 def test_tuned_optimizers_stand_in_a_legend_of_their_own_that_has_room(tmp_path, milestones):
     folder = write_vae_grid(tmp_path / "grid", vae, milestones=milestones, forms=("corrected", "uncorrected"))
