@@ -76,18 +76,26 @@ def _empty(data: FigureData) -> Figure:
 def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) -> list[Axes]:
     block.suptitle(f"after {counted(epochs, 'pass')}", x=0.01, ha="left", fontweight="bold")
     chosen = grid[grid["epochs"] == epochs]
-    beta1s, beta2s = sorted(chosen["beta1"].unique()), sorted(chosen["beta2"].unique())
+    beta1s, beta2s = sorted(chosen["beta1"].unique()), sorted(grid["beta2"].unique())
     every = block.subplots(len(beta1s), len(beta2s), sharex=True, sharey=True, squeeze=False)
+    panels = []
     for row, beta1 in zip(every, beta1s, strict=True):
+        there = set(chosen[chosen["beta1"] == beta1]["beta2"])
+        first = min(there)
         for axes, beta2 in zip(row, beta2s, strict=True):
+            if beta2 not in there:
+                axes.remove()
+                continue
             one_cell(axes, data, chosen, beta1, beta2)
             _others(axes, data, epochs)
             axes.set_title(f"β1 = {beta1:g}, β2 = {beta2:g}", fontsize=9)
+            if beta2 == first:
+                axes.set_ylabel("training cost, nats")
+                axes.tick_params(labelleft=True)
+            panels.append(axes)
     for axes in every[-1]:
         axes.set_xlabel("log10 α")
-    for axes in every[:, 0]:
-        axes.set_ylabel("training cost, nats")
-    return list(every.flat)
+    return panels
 
 
 def one_cell(axes: Axes, data: FigureData, block: pd.DataFrame, beta1: float, beta2: float) -> None:
