@@ -271,6 +271,7 @@ def taken_apart(html):
     return re.sub('(data:image/png;base64,)[^"]+', r"\1", html), pixels
 
 
+@pytest.mark.timeout(400)  # it draws every figure anew, a minute alone and more beside other tests
 def test_what_is_committed_is_what_the_committed_files_give(tmp_path):
     reference = tmp_path / "reference"
     shutil.copytree(REFERENCE, reference)
