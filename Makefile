@@ -51,7 +51,7 @@ compare: setup ## place an optimizer among a figure's: OPTIMIZER=my_pkg.MyOpt|fi
 adopt: setup ## make a figure's paper-scale results and settings part of the committed reference
 	@$(RUN) scripts/adopt.py --figure $(FIGURE) $(ARGS)
 
-bench: setup ## speed against the typical loop, as ratios of one run; ARGS=--grid for the whole grid too, ARGS=--device=cuda on a GPU
+bench: setup ## speed against the typical loop, as ratios of one run; ARGS=--grid, or ARGS=--device=cuda on a GPU
 	@$(RUN) scripts/benchmark.py $(ARGS)
 
 publish: setup ## save figures' workspaces and a report on W&B: SCALE=quick FIGURE=all (needs `wandb login`)

@@ -82,7 +82,7 @@ def cells(data: FigureData) -> pd.DataFrame:
 
 
 def last_milestone(data: FigureData) -> pd.DataFrame:
-    """The cells after the most passes that all runs reached: for longer there may be but a few of them."""
+    """The cells after the most passes for which there are as many runs as for any: of longer ones there may be few."""
     grid = cells(data)
     runs = grid["epochs"].value_counts()
     return grid[grid["epochs"] == runs[runs == runs.max()].index.max()]

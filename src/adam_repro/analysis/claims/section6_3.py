@@ -19,7 +19,7 @@ from adam_repro.analysis.claims.comparisons import (
     printed_final,
     time_to_target,
 )
-from adam_repro.analysis.curves import ABLATIONS, FigureData, paper_curves
+from adam_repro.analysis.curves import ABLATIONS, FigureData, counted, paper_curves
 from adam_repro.analysis.statistics import FEWEST_SEEDS, paired_differences
 
 PANEL = "3"
@@ -139,8 +139,8 @@ def v_hat_vanishes(data: FigureData) -> Finding | NotRun:
     layer, epoch = shares.idxmax()
     there = convolutions[(convolutions["layer"] == layer) & (convolutions["epoch"] == epoch)]
     note = (
-        f"share of coordinates with sqrt(v_hat) < eps and its range over seeds, largest in {layer} after {epoch} "
-        f"passes; there the median of sqrt(v_hat) is {there['sqrt_v_hat_p50'].mean():.1e}"
+        f"share of coordinates with sqrt(v_hat) < eps and its range over seeds, largest in {layer} after "
+        f"{counted(epoch, 'pass')}; there the median of sqrt(v_hat) is {there['sqrt_v_hat_p50'].mean():.1e}"
     )
     numbers = (shares.max(), there["below_eps"].min(), there["below_eps"].max(), n)
     return Finding(bool(shares.max() >= VANISHED), *numbers, joined(note, context(data)))
