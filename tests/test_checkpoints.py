@@ -1,10 +1,12 @@
 """A run that was stopped goes on from its checkpoint and ends with the same curve, byte for byte."""
 
+import math
+
 import pytest
 import torch
 from tiny_data import CLASSES, FEATURES, WORDS
 
-from adam_repro import records
+from adam_repro import compilation, records
 from adam_repro.app import compose
 from adam_repro.checkpoints import Keeper
 from adam_repro.errors import UserError
@@ -82,6 +84,14 @@ def test_a_large_parameter_goes_on_in_the_memory_layout_and_by_the_loop_that_it_
     stopped_behind(2, [cut])
     execute([cut])
     assert curves([cut]) == curves([whole])
+
+
+def test_a_run_that_goes_on_is_compiled_or_not_by_the_length_of_all_of_it(tmp_path):
+    cut, lengths = job("softmax regression", results=tmp_path), []
+    stopped_behind(2, [cut])
+    execute([cut], on_row=lambda *_: lengths.append(compilation._steps))
+    assert lengths == 2 * [4 * math.ceil(cut.config["dataset"]["train_examples"] / 8)]
+    assert compilation._steps == math.inf, "and what comes behind it by its own"
 
 
 @pytest.mark.parametrize("experiment", ["softmax regression", "logistic regression"])

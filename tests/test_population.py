@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_data import CLASSES, FEATURES, tiny
 
-from adam_repro.compilation import compiled
+from adam_repro.compilation import LONG_RUN, compiled, compiled_in_long_runs, in_a_run_of
 from adam_repro.members import Member
 from adam_repro.models import SoftmaxRegression
 from adam_repro.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam
@@ -175,6 +175,19 @@ def test_a_compiled_population_equals_an_uncompiled_one(compiler, data):
 def test_compiled_code_is_never_taken_for_that_of_another_kind_of_processor(compiler, data):
     list(train(population([member(Adam)]), data, seed=0, epochs=1, batch_size=8, evaluate_at=None))
     assert torch.compiler.config.cache_key_tag == torch.backends.cpu.get_cpu_capability()
+
+
+def test_a_short_run_does_not_wait_for_a_population_to_be_compiled(compiler):
+    def compiling(_):
+        return torch.tensor(torch.compiler.is_compiling())
+
+    always, in_long_runs = compiled(compiling), compiled_in_long_runs(compiling)
+    x = torch.zeros(1)
+    assert always(x) and in_long_runs(x), "how long the run is has not been said"
+    with in_a_run_of(LONG_RUN - 1):
+        assert always(x) and not in_long_runs(x)
+    with in_a_run_of(LONG_RUN):
+        assert always(x) and in_long_runs(x)
 
 
 def test_without_a_compiler_the_same_function_runs_uncompiled_and_says_so_once(compiler, caplog):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adam_repro.compilation import compiled
+from adam_repro.compilation import compiled_in_long_runs
 from adam_repro.optimizers import RuleOptimizer
 from adam_repro.staging import Staged, stage
 
@@ -101,7 +101,7 @@ def update_of(rules: tuple[Callable, ...]) -> Callable:
     It takes every block as a tensor of its own: writing to slices of one tensor would be compiled to copies of it.
     """
 
-    @compiled
+    @compiled_in_long_runs
     def update(thetas: list, gradients: list, decays: list, states: list, coefficients: tuple) -> None:
         for rule, theta, gradient, decay, state, values in zip(
             rules, thetas, gradients, decays, states, coefficients, strict=True

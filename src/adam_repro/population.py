@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adam_repro.compilation import compiled
+from adam_repro.compilation import compiled_in_long_runs
 from adam_repro.members import InStep, Member, segments_of, update_of, vector
 from adam_repro.products import product
 
@@ -129,14 +129,14 @@ class Population(InStep, SoftmaxRegressions):
         self._update(self._thetas, gradients, self._decays, self._states, next(self._coefficients))
 
 
-@compiled
+@compiled_in_long_runs
 def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy [K] of ``logits`` [K, classes, batch], and its gradient: (softmax - onehot) / batch."""
     costs, softmax, onehot = _cross_entropy(logits, y)
     return costs.mean(1), (softmax - onehot.to(logits.dtype)) / logits.shape[2]
 
 
-@compiled
+@compiled_in_long_runs
 def costs_and_hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the cross-entropies of ``logits`` [K, classes, batch], in float64, and number of right answers, [K]."""
     costs, _, _ = _cross_entropy(logits, y)

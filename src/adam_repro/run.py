@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import datetime
 import functools
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from torch import nn
 
 from adam_repro import diagnostics, records
 from adam_repro.checkpoints import Keeper
+from adam_repro.compilation import in_a_run_of
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
@@ -79,6 +81,11 @@ class Job:
     @property
     def lr(self) -> float:
         return self.config["optimizer"]["lr"]
+
+    @property
+    def steps(self) -> int:
+        """Of all its passes together."""
+        return self.config["epochs"] * math.ceil(self.config["dataset"]["train_examples"] / self.config["batch_size"])
 
     def on_gpu(self, device: str) -> Job:
         """The same run on a GPU, where models of any kind can be trained in step: see ``in_step``."""
@@ -183,21 +190,22 @@ def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = l
     if keeper is not None and (kept := keeper.load()) is not None:
         learner.restore(kept.state)
         rows, inside = kept.rows, kept.diagnostics
-    for row in train(
-        learner,
-        data,
-        seed=config["seed"],
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        evaluate_at=config["evaluate_at"],
-        after=rows[-1] if rows else None,
-    ):
-        rows.append(row)
-        if "diagnostics" in config and row.epoch:
-            inside += [line for k in range(learner.size) for line in _inside(learner, k, row)]
-        if keeper is not None:
-            keeper.offer(learner, rows, inside)
-        on_row(jobs, row)
+    with in_a_run_of(jobs[0].steps):
+        for row in train(
+            learner,
+            data,
+            seed=config["seed"],
+            epochs=config["epochs"],
+            batch_size=config["batch_size"],
+            evaluate_at=config["evaluate_at"],
+            after=rows[-1] if rows else None,
+        ):
+            rows.append(row)
+            if "diagnostics" in config and row.epoch:
+                inside += [line for k in range(learner.size) for line in _inside(learner, k, row)]
+            if keeper is not None:
+                keeper.offer(learner, rows, inside)
+            on_row(jobs, row)
     written = [_write(job, rows, k, inside, group=group_name(jobs)) for k, job in enumerate(jobs)]
     if keeper is not None:
         keeper.remove()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from adam_repro.compilation import compiled
+from adam_repro.compilation import compiled_in_long_runs
 from adam_repro.dropout import checked_rate
 from adam_repro.members import InStep, Member, segments_of, update_of, vector
 from adam_repro.population import EVALUATION_CHUNK
@@ -86,13 +86,13 @@ def _logits(x: SparseRows, thetas: Sequence[Tensor]) -> Tensor:
     return torch.cat([x.times(weight) + bias for weight, bias in zip(thetas[:half], thetas[half:], strict=True)], 1)
 
 
-@compiled
+@compiled_in_long_runs
 def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy [K] of ``logits`` [batch, K], and its gradient: (probability of class 1 - y) / batch."""
     return _cross_entropy(logits, y).mean(0), (logits.sigmoid() - y[:, None]) / len(y)
 
 
-@compiled
+@compiled_in_long_runs
 def costs_and_hits(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the cross-entropies of ``logits`` [batch, K], in float64, and number of right answers, [K]."""
     return _cross_entropy(logits, y).sum(0, dtype=torch.float64), ((logits > 0) == y[:, None].bool()).sum(0)

@@ -15,6 +15,7 @@ import torch
 from hydra.utils import get_class
 
 from adam_repro import integrity, memory, records
+from adam_repro.compilation import in_a_run_of
 from adam_repro.errors import UserError, in_full
 from adam_repro.locks import Lock
 from adam_repro.optimizers import SFO
@@ -320,19 +321,20 @@ def _calibrated_seconds(group: list[Job]) -> float:
     config = group[0].config
     data = load_data(group[0])
     learner, _ = build_learner(group)
-    steps = math.ceil(config["dataset"]["train_examples"] / config["batch_size"])
     x, y = data.train_x[: config["batch_size"]], data.train_y[: config["batch_size"]]
-    learner.begin_epoch(1, range(1, CALIBRATION_STEPS + 2))
-    learner.step(x, y).cpu()  # the first calls compile
-    learner.evaluate(data.test_x, data.test_y)
-    began = time.perf_counter()
-    for _ in range(CALIBRATION_STEPS):
-        last = learner.step(x, y)
-    last.cpu()  # waits for a GPU
-    step = (time.perf_counter() - began) / CALIBRATION_STEPS
-    began = time.perf_counter()
-    learner.evaluate(data.test_x, data.test_y)
-    return config["epochs"] * (steps * step + 2 * (time.perf_counter() - began))
+    with in_a_run_of(group[0].steps):
+        learner.begin_epoch(1, range(1, CALIBRATION_STEPS + 2))
+        learner.step(x, y).cpu()  # the first calls compile
+        learner.evaluate(data.test_x, data.test_y)
+        began = time.perf_counter()
+        for _ in range(CALIBRATION_STEPS):
+            last = learner.step(x, y)
+        last.cpu()  # waits for a GPU
+        step = (time.perf_counter() - began) / CALIBRATION_STEPS
+        began = time.perf_counter()
+        learner.evaluate(data.test_x, data.test_y)
+        evaluation = time.perf_counter() - began
+    return group[0].steps * step + config["epochs"] * 2 * evaluation
 
 
 def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
