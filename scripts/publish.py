@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from adam_repro import publishing
 from adam_repro.analysis import report
 from adam_repro.analysis.curves import FigureData
@@ -59,7 +57,7 @@ def load(folder: Path, names: str) -> list[Published]:
 
 def published(folder: Path) -> Published:
     node = node_of(folder.name)
-    verdicts = pd.read_csv(folder / "verdicts.csv", dtype={"section": str})
+    verdicts = report.read_verdicts(folder / "verdicts.csv")
     return Published(FigureData.load(folder), node["title"], node["panel"], verdicts)
 
 

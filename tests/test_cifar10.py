@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import tarfile
 import threading
@@ -252,6 +253,25 @@ def test_a_changed_image_is_noticed(tmp_path):
     first = load(tmp_path)
     path.write_bytes(png(np.full((32, 32, 3), 7, np.uint8)))
     assert not same(load(tmp_path), first)
+
+
+@pytest.mark.parametrize("linked", ["train", "train/cat"])
+def test_a_folder_behind_a_link_is_watched_too(tmp_path, linked):
+    folder = put_folders(tmp_path)
+    (folder / linked).rename(tmp_path / "elsewhere")
+    (folder / linked).symlink_to(tmp_path / "elsewhere")
+    load(tmp_path)
+    (folder / "train" / "cat" / "z_3_s_000000.png").unlink()
+    with pytest.raises(UserError, match="train/cat holds 2 images, not 3"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gone.png", os.fsdecode(b"\xe9t\xe9.txt")])
+def test_a_file_that_does_not_belong_is_named_whatever_it_is(tmp_path, name):
+    stranger = put_folders(tmp_path) / "train" / "cat" / name
+    stranger.symlink_to(tmp_path / "nowhere") if name == "gone.png" else stranger.write_bytes(b"")
+    with pytest.raises(UserError, match=f"train/cat holds {re.escape(name)}, and images are .png files only. Move it"):
+        load(tmp_path)
 
 
 def test_a_removed_image_is_noticed_despite_the_cache(tmp_path):

@@ -118,7 +118,14 @@ def test_the_control_is_the_same_within_a_tenth_of_a_nat(tmp_path, shift, verdic
 
     row = verdicts(tmp_path, shifted).loc["L24"]
     assert row["verdict"] == verdict
-    assert row["effect"] == pytest.approx(shift, abs=0.01), "a difference, no ratio"
+    assert row["effect"] == pytest.approx(abs(shift), abs=0.01) and row["unit"] == "nats", "a difference, no ratio"
+
+
+def test_what_the_control_gains_in_one_setting_does_not_make_up_for_what_it_loses_in_another(tmp_path):
+    def opposed(form, beta1, beta2, lr, seed):
+        return bowl(lr) + (0.5 if beta1 else -0.5) * (form == "control") + jitter(seed, lr)
+
+    assert verdicts(tmp_path, opposed).loc["L24", "verdict"] == "contradicted"
 
 
 def test_a_control_that_diverges_alone_is_not_the_same(tmp_path):

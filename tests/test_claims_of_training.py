@@ -148,7 +148,9 @@ def with_masks(folder, fresh, frozen, *, epochs=26, seeds=5):
     [
         ([0.4] * 10, [1e-4] * 10, "supported"),
         ([0.4] * 9 + [0.01], [1e-4] * 9 + [0.4], "supported"),
-        ([0.4] * 8 + [0.01] * 2, [1e-4] * 10, "contradicted"),
+        ([0.4] * 8 + [0.01] * 2, [1e-4] * 10, "inconclusive"),
+        ([0.01] * 8 + [0.4] * 2, [1e-4] * 10, "inconclusive"),
+        ([0.01] * 9 + [0.4], [1e-4] * 10, "contradicted"),
         ([0.01] * 10, [1e-4] * 10, "contradicted"),
         ([0.4] * 10, [0.4] * 10, "inconclusive"),
         ([math.nan] * 10, [1e-4] * 10, "supported"),

@@ -98,8 +98,9 @@ def report(figures: Sequence[Published], *, entity: str, project: str) -> wr.Rep
     scale = figures[0].data.provenance["scale"]
     blocks: list[Any] = [
         wr.MarkdownBlock(
-            text="What the paper says, the verdict, and the runs that decided it. An effect is the ratio of two final "
-            "training costs; the interval is over seeds. Lines are means over seeds, areas their range."
+            text="What was tested of the paper, the verdict, and the runs that decided it. An effect is the ratio of "
+            "two training costs with an interval over seeds, unless it has another unit. Lines are means over seeds, "
+            "areas their range."
         ),
         wr.TableOfContents(),
     ]
@@ -126,7 +127,7 @@ def report(figures: Sequence[Published], *, entity: str, project: str) -> wr.Rep
 
 def verdict_table(verdicts: pd.DataFrame) -> str:
     """A claim a line, in Markdown: what the paper says, the verdict, effect and interval."""
-    rows = [["", "the paper says", "verdict", "effect [interval]"], ["---"] * 4]
+    rows = [["", "what was tested of the paper", "verdict", "effect [interval]"], ["---"] * 4]
     for row in verdicts.to_dict("records"):
         rows.append([row["claim"], f"{row['statement']} (§{row['section']})", f"**{row['verdict']}**", effect(row)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

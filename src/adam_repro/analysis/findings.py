@@ -27,6 +27,7 @@ from adam_repro.errors import UserError
 
 MARK = "<!-- below: make report SCALE=reference -->\n"
 LEVEL = 0.95
+NOT_TRIED = "not tried"
 FACTORS = {"lr": "learning rate", "momentum": "momentum", "schedule": "schedule", "l2": "L2", "plotted": "plotted cost"}
 
 
@@ -99,7 +100,7 @@ def _end(curve: str, runs: pd.DataFrame) -> dict[str, Any]:
     return {
         "curve": curve,
         "settings": trials.in_words({"lr": first["lr"], "schedule": first["schedule"], **momentum}),
-        "mean": costs.mean(),
+        "mean": np.exp(np.log(costs).mean()),
         "cost": f"diverged on {lost} of {len(costs)} seeds" if lost else _with_interval(costs),
         "n": len(costs),
         "accuracy": "" if np.isnan(accuracy) else f"{accuracy:.4f}",
@@ -107,10 +108,11 @@ def _end(curve: str, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _with_interval(costs: np.ndarray) -> str:
+    """The geometric mean and its interval: costs are compared as ratios, and none is below zero."""
     if len(costs) == 1:
         return f"{costs[0]:.4g}"
-    low, high = t_interval(costs, LEVEL)
-    return f"{costs.mean():.4g} [{low:.4g}, {high:.4g}]"
+    low, high = np.exp(t_interval(np.log(costs), LEVEL))
+    return f"{np.exp(np.log(costs).mean()):.4g} [{low:.4g}, {high:.4g}]"
 
 
 def _matched(folder: Path) -> dict[str, Any]:
@@ -147,14 +149,17 @@ def _matched(folder: Path) -> dict[str, Any]:
 
 def _distance(found: float | None) -> str:
     if found is None:
-        return "not tried"
+        return NOT_TRIED
     return f"{found:.4f}" if np.isfinite(found) else "diverged"
 
 
 def _nearest(figures: list[dict[str, Any]]) -> dict[str, int]:
-    """How many printed curves are nearest under each schedule."""
-    schedules = [curve["found"].nearest.settings["schedule"] for figure in figures for curve in figure["curves"]]
-    return {schedule: schedules.count(schedule) for schedule in SCHEDULES}
+    """How many printed curves are nearest under each schedule, of those that more than one was tried for; and how many
+    there are with one."""
+    curves = [curve for figure in figures for curve in figure["curves"]]
+    compared = [curve for curve in curves if sum(shown != NOT_TRIED for shown in curve["distances"]) > 1]
+    schedules = [curve["found"].nearest.settings["schedule"] for curve in compared]
+    return {schedule: schedules.count(schedule) for schedule in SCHEDULES} | {"alone": len(curves) - len(compared)}
 
 
 def _decided(curve: trials.Recovered) -> str:

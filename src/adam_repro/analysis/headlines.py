@@ -34,6 +34,6 @@ def _not_run(id: str) -> dict[str, Any]:
         "verdict": NOT_RUN,
         **dict.fromkeys(("effect", "low", "high"), math.nan),
         "n": 0,
-        **dict.fromkeys(("scale", "provenance", "matched"), ""),
+        **dict.fromkeys(("unit", "scale", "provenance", "matched"), ""),
         "note": f"make reproduce SCALE=paper FIGURE={'all' if claim.figure == OVERVIEW else claim.figure}",
     }

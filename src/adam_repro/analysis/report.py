@@ -74,12 +74,12 @@ def build_overview(results: Path) -> Path | None:
 def gather_verdicts(results: Path) -> pd.DataFrame:
     """The verdicts of all folders below ``results``, C2 before C10 and L after C; written to its verdicts.csv too."""
     folders = [*built(results), results / OVERVIEW]
-    found = [_read(path) for folder in folders if (path := folder / "verdicts.csv").is_file()]
+    found = [read_verdicts(path) for folder in folders if (path := folder / "verdicts.csv").is_file()]
     if not found:
         return pd.DataFrame(columns=claims.COLUMNS)
     joined = pd.concat(found, ignore_index=True).sort_values("claim", key=lambda ids: ids.map(_natural), kind="stable")
     _write_csv(results / "verdicts.csv", joined)
-    return joined.fillna({"matched": "", "note": ""})
+    return joined
 
 
 def show_verdicts(results: Path, reference: Path, *, console: Console | None = None) -> None:
@@ -91,10 +91,10 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
     if ours.empty:
         console.print("No claims were decided.")
         return
-    recorded = pd.concat([_read(path) for path in sorted(reference.glob("*/verdicts.csv"))] or [ours.head(0)])
+    recorded = pd.concat([read_verdicts(path) for path in sorted(reference.glob("*/verdicts.csv"))] or [ours.head(0)])
     theirs = {row["claim"]: row for row in recorded.to_dict("records")}
     table = Table(title="Verdicts", title_justify="left", show_lines=True)
-    for heading in ("claim", "the paper says", "this run", "effect and interval", "reference"):
+    for heading in ("claim", "what was tested of the paper", "this run", "effect and interval", "reference"):
         table.add_column(heading, no_wrap=heading == "claim")
     for row in ours.to_dict("records"):
         verdict = Text(row["verdict"], style=COLOURS.get(row["verdict"], ""))
@@ -114,16 +114,19 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
 
 
 def effect(row: dict[str, Any]) -> str:
-    """An effect with its interval and n in words that fit a table: ``0.934 [0.931, 0.937], n = 10``."""
+    """An effect with its unit, interval and n in words that fit a table: ``0.934 [0.931, 0.937], n = 10``. Where all
+    cases are one number, an interval of no width would say too much."""
     if math.isnan(row["effect"]):
         return f"n = {row['n']}"
-    interval = "" if math.isnan(row["low"]) else f" [{_short(row['low'])}, {_short(row['high'])}]"
-    return f"{_short(row['effect'])}{interval}, n = {row['n']}"
+    none = math.isnan(row["low"]) or row["low"] == row["high"]
+    interval = "" if none else f" [{_short(row['low'])}, {_short(row['high'])}]"
+    return f"{_short(row['effect'])}{interval}{' ' + row['unit'] if row['unit'] else ''}, n = {row['n']}"
 
 
 def shortfall(row: dict[str, Any]) -> str:
-    """How the runs fall short of the paper's, for a table without the notes: empty where they do not."""
-    return "; ".join(part for part in row["note"].split("; ") if part.startswith("reduced: "))
+    """How the runs fall short of the paper's, and settings of a tuning at their own length, for a table without the
+    notes: empty where they do not."""
+    return "; ".join(part for part in row["note"].split("; ") if part.startswith(("reduced: ", "tuned at ")))
 
 
 def effect_in_full(row: dict[str, Any]) -> str:
@@ -223,9 +226,10 @@ def _rendered(template: str, **values: Any) -> str:
     return TEMPLATES.get_template(template).render(**values)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    # section 4 is no number, nor is a column that is empty throughout
-    return pd.read_csv(path, dtype=dict.fromkeys(("section", "matched", "note"), str))
+def read_verdicts(path: Path) -> pd.DataFrame:
+    """A verdicts.csv; what is empty there is the empty word."""
+    words = dict.fromkeys(("unit", "matched", "note"), "")
+    return pd.read_csv(path, dtype=dict.fromkeys(("section", *words), str)).fillna(words)  # section 4 is no number
 
 
 def _natural(id: str) -> str:

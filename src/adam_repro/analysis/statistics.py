@@ -135,7 +135,7 @@ def better(d: np.ndarray, margin: float, *, level: float = FAMILY_ERROR) -> Comp
     p = sign_flip_p(d)
     if not np.isfinite(d).all():
         side = _significant_side(d + math.log1p(margin), level)
-        return _by_signs(d, p, {-1: "supported", 0: "inconclusive", 1: "contradicted"}[side])
+        return _by_signs(d, p, {-1: "supported", 0: "inconclusive", 1: "contradicted"}[side], level)
     low, high = t_interval(d, 1 - level)
     threshold = -math.log1p(margin)
     verdict = "supported" if high <= threshold else "contradicted" if low > threshold else "inconclusive"
@@ -154,7 +154,7 @@ def equal(d: np.ndarray, margin: float) -> Comparison:
     bound = math.log1p(margin)
     if not np.isfinite(d).all():
         apart = _significant_side(d - bound, 0.10) > 0 or _significant_side(d + bound, 0.10) < 0
-        return _by_signs(d, p, "contradicted" if apart else "inconclusive")
+        return _by_signs(d, p, "contradicted" if apart else "inconclusive", 0.10)
     low, high = t_interval(d, 0.90)
     inside, outside = -bound <= low and high <= bound, low > bound or high < -bound
     verdict = "supported" if inside else "contradicted" if outside else "inconclusive"
@@ -177,7 +177,10 @@ def within(d: np.ndarray, low: float, high: float, *, ratios: bool) -> Compariso
         inside = np.where((d > low) & (d < high), 1.0, -1.0)
         side = _significant_side(inside, FAMILY_ERROR)
         verdict = {1: "supported", 0: "inconclusive", -1: "contradicted"}[side]
-        return Comparison(scaled(np.median(d)), math.nan, math.nan, len(d), p, verdict, "some runs diverged: by signs")
+        note = (
+            f"{int(np.isinf(d).sum())} of {len(d)} pairs have a run that diverged: {_by_signs_of(len(d), FAMILY_ERROR)}"
+        )
+        return Comparison(scaled(np.median(d)), math.nan, math.nan, len(d), p, verdict, note)
     ends = t_interval(d, 1 - FAMILY_ERROR)
     inside_all, outside = low < ends[0] and ends[1] < high, ends[0] > high or ends[1] < low
     verdict = "supported" if inside_all else "contradicted" if outside else "inconclusive"
@@ -194,9 +197,15 @@ def _sign_test_p(d: np.ndarray) -> float:
     return float(stats.binomtest(positive, positive + negative).pvalue) if positive + negative else 1.0
 
 
-def _by_signs(d: np.ndarray, p: float, verdict: str) -> Comparison:
+def _by_signs(d: np.ndarray, p: float, verdict: str, level: float) -> Comparison:
     lost = f"{int(np.isposinf(d).sum())} of A's and {int(np.isneginf(d).sum())} of B's runs alone diverged"
-    return Comparison(_ratio(np.median(d)), math.nan, math.nan, len(d), p, verdict, f"{lost}: decided by signs")
+    note = f"{lost}: {_by_signs_of(len(d), level)}"
+    return Comparison(_ratio(np.median(d)), math.nan, math.nan, len(d), p, verdict, note)
+
+
+def _by_signs_of(n: int, level: float) -> str:
+    """How it was decided, and whether ``n`` equal signs could decide anything at ``level``."""
+    return "decided by signs" + ("" if 2 * 0.5**n <= level else f", which {n} seeds are too few for")
 
 
 def _too_few(d: np.ndarray) -> str:

@@ -57,14 +57,15 @@ def key_of(source: str, **parameters: object) -> str:
 
 
 def state_of(folder: Path) -> str:
-    """A checksum of the names, sizes and times of all files below ``folder``, without reading them."""
+    """A checksum of the names, sizes and times of all files below ``folder``, links followed, without reading them."""
     digest = hashlib.sha256()
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if name != FOLDER)
         for name in sorted(files):
-            status = os.stat(os.path.join(root, name))
-            relative = os.path.relpath(os.path.join(root, name), folder)
-            digest.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            path = os.path.join(root, name)
+            status = os.stat(path) if os.path.exists(path) else os.lstat(path)  # of a link to nothing
+            line = f"{os.path.relpath(path, folder)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -21,7 +21,7 @@ from adam_repro.analysis import statistics
 from adam_repro.analysis.curves import load_provenance
 from adam_repro.analysis.measurements import load
 
-COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "n", "scale", "provenance"]
+COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "unit", "n", "scale", "provenance"]
 COLUMNS += ["matched", "note"]
 VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
 SECTIONS = (
@@ -56,7 +56,8 @@ class Equal:
 
 @dataclass(frozen=True)
 class Within:
-    """The mean of ``d`` [seeds] lies between ``low`` and ``high``: logarithms of ratios, or else plain differences."""
+    """The mean of ``d`` [seeds] lies between ``low`` and ``high``: logarithms of ratios, or else plain differences in
+    ``unit``."""
 
     d: np.ndarray
     low: float
@@ -64,6 +65,7 @@ class Within:
     ratios: bool = True
     note: str = ""
     matched: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class NotRun:
 
 @dataclass(frozen=True)
 class Finding:
-    """What arithmetic or a rule of its own decides: ``effect`` is the measured quantity, ``low`` and ``high`` its range
-    over n cases. ``holds`` is None where the rule leaves it open."""
+    """What arithmetic or a rule of its own decides: ``effect`` is the measured quantity, in ``unit`` where it has one,
+    ``low`` and ``high`` its range over n cases. ``holds`` is None where the rule leaves it open."""
 
     holds: bool | None
     effect: float
@@ -84,6 +86,7 @@ class Finding:
     high: float
     n: int
     note: str = ""
+    unit: str = ""
 
 
 Examination = Better | Equal | Within | Finding | NotRun
@@ -141,12 +144,12 @@ def examined(claims: Sequence[Claim], data: Any) -> pd.DataFrame:
 def _row(claim: Claim, found: Examination, level: float | None, provenance: dict[str, Any]) -> list:
     matched = "" if isinstance(found, Finding | NotRun) else found.matched
     match found:
-        case Finding(holds, effect, low, high, n, note):
+        case Finding(holds, effect, low, high, n, note, _):
             decided = "supported" if holds else "contradicted"
             verdict, numbers = "inconclusive" if holds is None else decided, (effect, low, high, n)
         case NotRun(note):
             verdict, numbers = "inconclusive", (math.nan, math.nan, math.nan, 0)
-        case Within(d, low, high, ratios, note):
+        case Within(d, low, high, ratios, note, _, _):
             verdict, numbers, note = _tested(statistics.within(d, low, high, ratios=ratios), note)
         case Better(d, _, note):
             verdict, numbers, note = _tested(statistics.better(d, claim.margin, level=level or 0.0), note)
@@ -154,7 +157,10 @@ def _row(claim: Claim, found: Examination, level: float | None, provenance: dict
             verdict, numbers, note = _tested(statistics.equal(d, claim.margin), note)
     if provenance["provenance"] == "stand-in":
         verdict, note = "not testable", "stand-in data decide nothing about the paper"
-    row = [claim.id, claim.section, claim.statement, verdict, *numbers, provenance["scale"], provenance["provenance"]]
+    *interval, n = numbers
+    unit = found.unit if isinstance(found, Finding | Within) else ""
+    row = [claim.id, claim.section, claim.statement, verdict, *interval, unit, n]
+    row += [provenance["scale"], provenance["provenance"]]
     return [*row, matched, note]
 
 

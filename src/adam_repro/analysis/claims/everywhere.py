@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adam_repro.analysis.claims import Finding, NotRun, claim
-from adam_repro.analysis.claims.comparisons import finals
+from adam_repro.analysis.claims.comparisons import finals, joined
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.statistics import paired_differences
 
@@ -52,6 +52,12 @@ def adam_needs_little_tuning(data: Everything) -> Finding | NotRun:
     median, low, high = (float(f(list(ratios.values()))) for f in (np.median, min, max))
     note = "default over tuned, median and range over tasks: " + ", ".join(
         f"{name} {ratio:.3g}" for name, ratio in ratios.items()
+    )
+    without = [name for name in data.figures if name not in (*ratios, *VARIATIONS)]
+    note = joined(
+        note,
+        f"no default arm: {', '.join(without)}" if without else "",
+        "a median without an interval: tasks are no sample of a population; small problems of our own: C28",
     )
     return Finding(median <= LITTLE, median, low, high, len(ratios), note)
 

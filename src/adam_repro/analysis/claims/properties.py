@@ -109,9 +109,9 @@ def bound_holds_otherwise(data: Measurements) -> Finding:
 
 
 @stated(
-    "C7",
+    "C7a",
     section="2.1",
-    statement="In training, steps are hardly ever longer than alpha.",
+    statement="In training small problems of our own, one step in a hundred is longer than alpha, at most.",
     margin=0.01,
 )
 def steps_in_training(data: Measurements) -> Finding:
@@ -429,7 +429,7 @@ def average_of_constant_parameters(data: Measurements) -> Finding:
 @stated(
     "C26b",
     section="7.2",
-    statement="Averaging the parameters generalises better.",
+    statement="Averaging the parameters lowers the test loss by more than a hundredth.",
     margin=0.01,
 )
 def averaging_generalises(data: Measurements) -> Better:
@@ -447,30 +447,31 @@ def averaging_generalises(data: Measurements) -> Better:
 
 
 @stated(
-    "C27",
+    "C27a",
     section="1",
-    statement="Adam suits objectives that do not stand still: it follows a wandering optimum better than AdaGrad.",
+    statement="Adam suits objectives that do not stand still: over the 5000 steps that both are tuned for it follows a "
+    "wandering optimum more than a tenth closer than AdaGrad.",
     margin=0.10,
 )
 def tracks_better(data: Measurements) -> Better:
-    """Over ten times the steps that both are tuned for: what does not stand still has no end."""
+    return _closer(data, 5000)
 
-    def errors(steps: int) -> list[pd.Series]:
-        return [data.of("C27", f"mean squared distance, {name}, {steps} steps") for name in ("Adam", "AdaGrad")]
 
-    (adam, adagrad), tuned_for = errors(50_000), errors(5000)
-    least = data.of("C27", "least possible").iloc[0]
-    note = (
-        f"mean squared distance over 50,000 steps, {adam.mean():.3f} and {adagrad.mean():.3f}; over the 5000 that "
-        f"they are tuned for, {tuned_for[0].mean():.3f} and {tuned_for[1].mean():.3f}; no method is below {least:.3f}"
-    )
-    return Better(paired_differences(adam, adagrad), note=note)
+@stated(
+    "C27b",
+    section="1",
+    statement="It does so over ten times those steps, for what does not stand still has no end.",
+    margin=0.10,
+)
+def tracks_better_in_the_long_run(data: Measurements) -> Better:
+    return _closer(data, 50_000)
 
 
 @stated(
     "C28",
     section="abstract",
-    statement="The default settings need little tuning.",
+    statement="The default settings need little tuning: on small problems of our own they end at most a fifth above "
+    "tuned ones.",
     margin=0.20,
 )
 def defaults_are_good(data: Measurements) -> Finding:
@@ -480,8 +481,18 @@ def defaults_are_good(data: Measurements) -> Finding:
     medians = np.log(ratios).groupby(_seed(ratios)).median()
     low, high = (math.exp(end) for end in t_interval(medians.to_numpy(), 0.95))
     each = "; ".join(f"{name} {_geometric_mean(ratios[problem == name]):.2f}" for name in problem.unique())
-    note = f"training cost after 2000 steps with alpha = 0.001 over that with the tuned one, median of problems; {each}"
+    note = (
+        "training cost after 2000 steps with alpha = 0.001 over that with the tuned one, median of problems; "
+        f"{each}; the paper's own tasks: L27"
+    )
     return Finding(high <= 1.20, math.exp(medians.mean()), low, high, len(medians), note)
+
+
+def _closer(data: Measurements, steps: int) -> Better:
+    adam, adagrad = (data.of("C27", f"mean squared distance, {name}, {steps} steps") for name in ("Adam", "AdaGrad"))
+    least = data.of("C27", "least possible").iloc[0]
+    note = f"mean squared distance, {adam.mean():.3f} and {adagrad.mean():.3f}; no method is below {least:.3f}"
+    return Better(paired_differences(adam, adagrad), note=note)
 
 
 def _at_most(allowed: float, values: pd.Series, note: str, *, also: bool = True) -> Finding:

@@ -33,7 +33,8 @@ def correction_widens_the_usable_range(data: FigureData) -> Within | NotRun:
     gain = _gain(data)
     if isinstance(gain, NotRun):
         return gain
-    return Within(gain.loc[gain.index.max()].to_numpy(), 0.0, math.inf, ratios=False, note=_by_beta2(data, gain))
+    d = gain.loc[gain.index.max()].to_numpy()
+    return Within(d, 0.0, math.inf, ratios=False, note=_by_beta2(data, gain), unit="decades")
 
 
 @claim(
@@ -44,15 +45,16 @@ def correction_widens_the_usable_range(data: FigureData) -> Within | NotRun:
     margin=0.0,
 )
 def the_more_so_the_closer_beta2_is_to_1(data: FigureData) -> Within | NotRun:
+    """Decided where the gain grows least from one beta2 to the next."""
     gain = _gain(data)
     if isinstance(gain, NotRun):
         return gain
     if len(gain) < 2:
         return not_run(data, "not run: more than one beta2")
-    growth = gain.loc[gain.index.max()] - gain.loc[gain.index.min()]
-    return Within(
-        growth.to_numpy(), 0.0, math.inf, ratios=False, note=f"largest beta2 less least; {_by_beta2(data, gain)}"
-    )
+    growth = gain.sort_index().diff().iloc[1:]
+    least = growth.mean(axis=1).idxmin()
+    note = f"least growth from one beta2 to the next, up to {least:g}; {_by_beta2(data, gain)}"
+    return Within(growth.loc[least].to_numpy(), 0.0, math.inf, ratios=False, note=note, unit="decades")
 
 
 def _gain(data: FigureData) -> pd.DataFrame | NotRun:
@@ -107,13 +109,14 @@ def correction_never_hurts(data: FigureData) -> Finding | NotRun:
     where = f", largest at {_named(largest)}" if largest else ""
     lost = [sum(bool((gap == side).any()) for gap in found.values()) for side in (np.inf, -np.inf)]
     note = joined(
-        f"nats by which correction is worse{where}; significantly so in {len(hurt)} of {len(p)} settings (Holm)",
+        f"nats by which correction is worse, largest and range over settings{where}",
+        f"significantly so in {len(hurt)} of {len(p)} settings (Holm)",
         f"surely by no more than {SAME:g} in {safe}",
         f"some seeds diverged with correction alone in {lost[0]}, without it alone in {lost[1]}",
         _how(data),
     )
     ordered = sorted(means.values()) or [math.nan]
-    return Finding(holds, ordered[-1], ordered[0], ordered[-1], len(p), note)
+    return Finding(holds, ordered[-1], ordered[0], ordered[-1], len(p), note, unit="nats")
 
 
 def _p_worse(gap: np.ndarray) -> float:
@@ -156,8 +159,10 @@ def best_with_correction_and_beta2_near_1(data: FigureData) -> Within | NotRun:
         f"{whole.loc[(kind, *setting), 'test_loss']:.2f}"
         for kind, setting in best.items()
     ]
-    note = joined(f"nats, best of those less best of the others; {shown[0]}; {shown[1]}", _how(data))
-    return Within(d, -math.inf, 0.0, ratios=False, note=note)
+    note = joined(
+        f"nats, best of those less best of the others, both chosen by these seeds; {shown[0]}; {shown[1]}", _how(data)
+    )
+    return Within(d, -math.inf, 0.0, ratios=False, note=note, unit="nats")
 
 
 @claim(
@@ -191,7 +196,7 @@ def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
         f"one diverged meanwhile in {np.isinf(change).sum()}" if np.isinf(change).any() else "",
         reduced(data, passes=late),
     )
-    return Within(d, -math.inf, 0.0, ratios=False, note=note)
+    return Within(d, -math.inf, 0.0, ratios=False, note=note, unit="nats")
 
 
 @claim(
@@ -202,18 +207,20 @@ def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
     margin=SAME,
 )
 def a_schedule_does_the_same(data: FigureData) -> Within | NotRun:
+    """By how much they differ, in the mean over settings: what one gains does not make up for what another loses."""
     gap = gaps(data, "control", "uncorrected").dropna()
     if gap.empty:
         return not_run(data, "not run: the control, or what it is compared with")
     alone = ~np.isfinite(gap)
-    d = gap.abs().where(alone, gap).groupby(level="seed").mean().to_numpy()  # infinite where one of two diverged alone
-    single = gap[~alone].groupby(level=SETTING).mean().abs().max()
+    d = gap.abs().groupby(level="seed").mean().to_numpy()  # infinite where one of two diverged alone
+    single = gap[~alone].groupby(level=SETTING).mean().abs()
     note = joined(
-        f"nats, mean over settings; of single settings up to {single:.2g} (mean over seeds)",
+        f"nats, mean over settings of the difference's size; it is below {SAME:g} in {(single < SAME).sum()} of "
+        f"{len(single)}, {single.max():.2g} at {_named(single.idxmax())} (means over seeds); C13b is the arithmetic",
         f"one of the two alone diverged in {alone.sum()} of {len(gap)} pairs of runs" if alone.any() else "",
         _how(data),
     )
-    return Within(d, -SAME, SAME, ratios=False, note=note)
+    return Within(d, -SAME, SAME, ratios=False, note=note, unit="nats")
 
 
 @claim(
@@ -231,7 +238,7 @@ def printed_points_agree_with_the_text(data: FigureData) -> Finding:
         f"pairs of {len(gap)} in which the point without correction lies lower, in {int((gap > 0.5).sum())} by more "
         f"than half a nat, by up to {gap.max():.1f}"
     )
-    return Finding(lower == 0, lower, 0, lower, len(gap), note)
+    return Finding(lower == 0, lower, math.nan, math.nan, len(gap), note, unit="pairs")
 
 
 def _named(setting: tuple) -> str:
