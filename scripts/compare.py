@@ -64,8 +64,10 @@ def show(found: Comparison) -> None:
     for row in found.table.fillna({"newcomer_is": "", "note": ""}).to_dict("records"):
         new = row["curve"] == found.name
         cost = "diverged" if row["train_cost"] != row["train_cost"] else f"{row['train_cost']:.4g}"
-        ratio = "" if new else f"{row['ratio']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-        cells = [str(row["rank"]), row["curve"], cost, ratio, str(row["n"]), row["newcomer_is"] or row["note"]]
+        bare = row["low"] != row["low"]
+        ratio = "" if new else f"{row['ratio']:.4f}" + ("" if bare else f" [{row['low']:.4f}, {row['high']:.4f}]")
+        said = "; ".join(filter(None, (row["newcomer_is"], row["note"] if bare else "")))
+        cells = [str(row["rank"]), row["curve"], cost, ratio, str(row["n"]), said]
         table.add_row(*cells, style="bold" if new else "")
     console.print(table)
 

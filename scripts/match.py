@@ -20,7 +20,7 @@ import pandas as pd
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
-from adam_repro.errors import UserError
+from adam_repro.errors import NothingToDo, UserError
 from adam_repro.matching import PLOTTED, distance, distance_in_passes, family, levels, plotted, refined
 from adam_repro.protocol import TUNING_SEEDS, Grid
 from adam_repro.search import Trials, command, table, write_settings
@@ -33,7 +33,10 @@ Asked = list[tuple[str, dict[str, Any]]]
 def match(trials: Trials) -> None:
     printed = {curve: points for curve in trials.curves if len(points := printed_curve(trials, curve))}
     if not printed:
-        raise UserError(f"{trials.folder.name} draws no curve that the paper printed: there is nothing to match.")
+        raise NothingToDo(
+            f"{trials.folder.name} draws no curve that the paper printed: there is nothing to match. The points of "
+            "Figure 4 are held against ours in docs/silent.md, by `make report SCALE=reference`."
+        )
     grids = {curve: Grid.of(trials.search[curve], name=curve) for curve in printed}
     if trials.plan.search:
         passes: int | None = trials.epochs

@@ -84,10 +84,13 @@ def write_passes(
     return folder
 
 
-def write_diagnostics(folder: Path, shares: dict[str, list[float]], *, seeds: int = 5) -> Path:
-    """For tuned Adam, the share of each layer's coordinates with sqrt(v_hat) < eps, by pass."""
+def write_diagnostics(
+    folder: Path, shares: dict[str, list[float]], *, seeds: int = 5, p99: tuple[float, ...] = (0.9,) * 5
+) -> Path:
+    """For tuned Adam, the share of each layer's coordinates with sqrt(v_hat) < eps, by pass; ``p99`` of its steps over
+    alpha, by seed."""
     rows = [
-        ["tuned", "Adam", seed, epoch, layer, share, 1e-6, 0.1, 0.9, 2.0, 0.2]
+        ["tuned", "Adam", seed, epoch, layer, share, 1e-6, 0.1, p99[seed], 2.0, 0.2]
         for layer, path in shares.items()
         for epoch, share in enumerate(path, start=1)
         for seed in range(seeds)

@@ -271,6 +271,20 @@ def test_v_hat_is_asked_of_convolutions_within_ten_passes_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("p99", "verdict"),
+    [
+        ((0.9,) * 5, "supported"),
+        ((1.1, 1.2, 1.3, 1.1, 1.5), "contradicted"),
+        ((0.9, 1.1, 1.1, 1.1, 1.1), "inconclusive"),
+    ],
+)
+def test_steps_are_seldom_longer_than_alpha_if_all_seeds_say_so(tmp_path, p99, verdict):
+    write_diagnostics(late(tmp_path, Adam=0.01), {"conv1": [0.0] * 3}, p99=p99)
+    row = verdicts(tmp_path).loc["C7b"]
+    assert (row["verdict"], row["low"], row["high"], row["unit"]) == (verdict, min(p99), max(p99), "alpha")
+
+
+@pytest.mark.parametrize(
     ("shares", "seeds", "why"),
     [
         (None, 5, "no diagnostics were recorded"),

@@ -7,10 +7,11 @@ from hydra.utils import get_class, instantiate
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.app import CONFIGS, compose
+from adam_repro.errors import NothingToDo
 from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.protocol import Grid, check_budgets
 from adam_repro.run import build_model, build_optimizer, prepare
-from adam_repro.search import Trials, experiment_of, figures
+from adam_repro.search import Trials, experiment_of, figures, node_of
 
 STAND_IN = "dataset.stand_in=only"
 TRIALS = 24
@@ -87,12 +88,18 @@ def test_a_figure_says_which_command_draws_it_and_has_settings_for_its_curves(fi
                 assert (CONFIGS / kind / f"{name}.yaml").exists(), name
 
 
-@pytest.mark.parametrize("figure", figures())
+@pytest.mark.parametrize("figure", [figure for figure in figures() if "tuned_by" not in node_of(figure)])
 def test_every_optimizer_of_a_figure_gets_the_same_number_of_trials(figure):
     trials = Trials(figure, scale="paper", arm="tuning", overrides=[STAND_IN])
     grids = {curve: Grid.of(search, name=curve) for curve, search in trials.search.items()}
     least = {"fig3_first_epochs": 6}  # a trial of its four passes takes minutes, and its steps are constant
     assert check_budgets(grids) >= least.get(figure, 12)
+
+
+def test_a_figure_with_the_settings_of_another_is_neither_tuned_nor_matched_nor_compared_with():
+    for arm in ("tuning", "matching"):
+        with pytest.raises(NothingToDo, match="fig3_full has the settings of .* give FIGURE=fig3_first_epochs"):
+            Trials("fig3_full", scale="paper", arm=arm, overrides=[STAND_IN])
 
 
 @pytest.mark.parametrize(

@@ -119,11 +119,13 @@ def test_piped_output_keeps_statements_on_few_lines(tmp_path):
         ({"effect": 0.9342, "low": 0.9311, "high": 0.9369, "n": 10}, "0.934 [0.931, 0.937], n = 10"),
         ({"effect": 2.2e-16, "low": 0.0, "high": 2.2e-16, "n": 9}, "2.2e-16 [0, 2.2e-16], n = 9"),
         ({"effect": 0.5, "low": float("nan"), "high": float("nan"), "n": 2}, "0.500, n = 2"),
+        ({"effect": 0.75, "low": 0.75, "high": 0.75, "unit": "decades", "n": 3}, "0.750 decades, n = 3"),
+        ({"effect": 0.3, "low": 0.1, "high": 0.5, "unit": "nats", "n": 3}, "0.300 [0.100, 0.500] nats, n = 3"),
         ({"effect": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}, "n = 0"),
     ],
 )
 def test_an_effect_in_words(row, words):
-    assert report.effect(row) == words
+    assert report.effect({"unit": ""} | row) == words
 
 
 README = "# Title\n<!-- verdicts -->\nold\n<!-- /verdicts -->\nbetween\n<!-- speed -->\n<!-- /speed -->\nend\n"

@@ -19,6 +19,10 @@ class UserError(Exception):
     """
 
 
+class NothingToDo(UserError):
+    """What was asked for has no meaning for this figure: where all are asked for, the others go on."""
+
+
 def of_the_disk(error: BaseException) -> str | None:
     """What to tell the user of an ``error`` of a disk that is full or cannot be written; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in NO_ROOM:

@@ -23,7 +23,7 @@ from torch.nn.functional import softplus
 
 from adam_repro.data.order import generator
 from adam_repro.measuring import Measure, Measurement
-from adam_repro.optimizers import AdaGrad, Adam
+from adam_repro.optimizers import AdaGrad, Adam, DecayingAdam
 
 SEEDS, DIMENSIONS, BOX, ALPHA = 10, 10, 1.0, 0.1
 TIMES = (100, 300, 1000, 3000, 10_000, 30_000)
@@ -80,8 +80,8 @@ def play(stream: str, seed: int) -> dict[tuple[float, float], Regret]:
             both = torch.cat([x, y[:, None]], 1)
             moments += both[:, :, None] * both[:, None, :]
         squares, largest = squares + g**2, torch.maximum(largest, g.abs().amax(-1))
-        theta, m, v = Adam.rule(
-            theta, g, m, v, t, lr=ALPHA / math.sqrt(t), beta1=beta1 * decay ** (t - 1), beta2=0.999, eps=1e-8
+        theta, m, v = DecayingAdam.rule(
+            theta, g, m, v, t, lr=ALPHA / math.sqrt(t), beta1=beta1, beta2=0.999, eps=1e-8, beta1_decay=decay
         )
         theta = theta.clamp(-BOX, BOX)
         if t in TIMES:

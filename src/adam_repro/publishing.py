@@ -71,6 +71,7 @@ class Published:
 def workspace(figure: Published, *, entity: str, project: str) -> ws.Workspace:
     """The saved view of a figure: its deciding arm by optimizer with mean and range, printed curves, the grid."""
     (deciding, *_), has_grid = figure.arms, GRID in figure.arms
+    shown = dict.fromkeys([deciding, *({"sfo"} & set(figure.arms))])  # SFO stands with the tuned ones
     sections = [] if deciding == GRID else [
         ws.Section(name=ARMS[deciding], is_open=True, panels=_costs(figure), layout_settings=_columns(2)),
         ws.Section(name="Evaluations at the end of a pass", is_open=True, panels=_evaluations(figure)),
@@ -85,9 +86,9 @@ def workspace(figure: Published, *, entity: str, project: str) -> ws.Workspace:
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
-            filters=_filters(figure, [deciding, *([GRID] if has_grid else [])]),
+            filters=_filters(figure, [*shown, *([GRID] if has_grid else [])]),
             groupby=[expr.Config("curve")],
-            group_colors=figure.colours(deciding),
+            group_colors={curve: colour for arm in shown for curve, colour in figure.colours(arm).items()},
             pinned_columns=["config:curve", "config:seed", "summary:train/cost", "summary:test/accuracy"],
         ),
     )

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adam_repro import records, sweep
 from adam_repro.app import CONFIGS, compose, shown_kindly
-from adam_repro.errors import UserError
+from adam_repro.errors import NothingToDo, UserError
 from adam_repro.process import settle_process, stop_by_signals
 from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
 from adam_repro.run import Job, prepare
@@ -40,8 +40,14 @@ def command(description: str | None, *, arm: str, work: Callable[[Trials], None]
     stop_by_signals()
     with shown_kindly():
         overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
-        for figure in chosen_figures(given.figure):
-            work(Trials(figure, scale=given.scale, arm=arm, overrides=overrides))
+        figures = chosen_figures(given.figure)
+        for figure in figures:
+            try:
+                work(Trials(figure, scale=given.scale, arm=arm, overrides=overrides))
+            except NothingToDo as answer:
+                if len(figures) == 1:
+                    raise
+                print(answer)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,9 @@ class Trials:
     ``optimizers``: see ``Composed``; None: the figure's own curves. ``search``: search spaces to take in place of those
     that configs and the figure's plan give, by curve. ``folder``: where what was chosen is written; None: that of the
     figure and scale.
+
+    NothingToDo where the figure's settings are those of another, which its config names as ``tuned_by``: trials at its
+    own length would be neither that protocol nor that budget.
     """
 
     def __init__(
@@ -121,6 +130,11 @@ class Trials:
         search: Mapping[str, Mapping[str, Any]] | None = None,
         folder: Path | None = None,
     ):
+        if (others := node_of(figure).get("tuned_by")) is not None:
+            raise NothingToDo(
+                f"{figure} has the settings of {others}: what is tuned, matched or compared there holds here, so give "
+                f"FIGURE={others}."
+            )
         overrides = [f"scale={scale}", f"arm={arm}", *overrides]
         plan = Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
         if plan.epochs is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BELOW = "below, default settings and the test accuracy"
+BELOW = "below, the test accuracy, and the training cost under default settings where those were run"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ CAPTIONS = {
     ),
     "fig4": Caption(
         "Figure 4: bias correction in a variational autoencoder on MNIST",
-        "Training cost against the step size for each beta1 and beta2, with bias correction and without",
+        "Training cost against the step size for each beta1 and beta2, with bias correction and without: a block after "
+        "few passes, and one of the settings that were run for more",
         at_milestones=True,
     ),
     "properties": Caption(

@@ -124,9 +124,10 @@ def effect(row: dict[str, Any]) -> str:
 
 
 def shortfall(row: dict[str, Any]) -> str:
-    """How the runs fall short of the paper's, and settings of a tuning at their own length, for a table without the
-    notes: empty where they do not."""
-    return "; ".join(part for part in row["note"].split("; ") if part.startswith(("reduced: ", "tuned at ")))
+    """How the runs fall short of the paper's, or their tuning of them, for a table without the notes; empty where
+    neither does."""
+    parts = row["note"].split("; ")
+    return next((part for kind in ("reduced: ", "tuned at ") for part in parts if part.startswith(kind)), "")
 
 
 def effect_in_full(row: dict[str, Any]) -> str:

@@ -209,7 +209,8 @@ def _by_signs_of(n: int, level: float) -> str:
 
 
 def _too_few(d: np.ndarray) -> str:
-    return "" if len(d) >= FEWEST_SEEDS else f"n too small: {len(d)} seeds, at least {FEWEST_SEEDS} are needed"
+    seeds = f"{len(d)} seed{'' if len(d) == 1 else 's'}"
+    return "" if len(d) >= FEWEST_SEEDS else f"n too small: {seeds}, at least {FEWEST_SEEDS} are needed"
 
 
 def _undecided(d: np.ndarray, note: str) -> Comparison:

@@ -67,7 +67,7 @@ def times_to_target(data: FigureData, step_ms: Mapping[str, float]) -> list[Arri
 
     ``step_ms``: milliseconds of a step by workload, as ``solo_steps`` gives them; they are taken for real data only.
     """
-    facts = data.provenance
+    data, facts = data.with_arm("tuned", {"sfo": "SFO"}), data.provenance  # which has nothing to tune
     figure, real = facts["figure"], facts["provenance"] == "real"
     steps_a_pass = math.ceil(facts["dataset"]["train_examples"] / facts["batch_size"])
     printed = paper_curves(PANELS[figure]) if real and figure in PANELS else None

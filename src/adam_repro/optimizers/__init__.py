@@ -19,6 +19,7 @@ from .adamax import AdaMax
 from .adamw import AdamW
 from .amsgrad import AMSGrad
 from .averaged_adam import AveragedAdam
+from .decaying_adam import DecayingAdam
 from .frozen_adam import FrozenAdam
 from .rmsprop import RMSProp
 from .rule import RuleOptimizer
@@ -31,6 +32,7 @@ OPTIMIZERS: tuple[type[RuleOptimizer], ...] = (
     AdaMax,
     AveragedAdam,
     FrozenAdam,
+    DecayingAdam,
     AMSGrad,
     AdamW,
     AdaGrad,
@@ -52,6 +54,7 @@ __all__ = [
     "AdamEpsHat",
     "AdamW",
     "AveragedAdam",
+    "DecayingAdam",
     "FrozenAdam",
     "RMSProp",
     "RuleOptimizer",

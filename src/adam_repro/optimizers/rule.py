@@ -19,7 +19,7 @@ from adam_repro.staging import Staged, stage
 # One name, one meaning, one range in all rules: from 0, but for those that begin elsewhere, to below a bound.
 LOWER_BOUND = {"frozen_after": 1}  # without a step there is nothing to freeze
 UPPER_BOUND = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf, "frozen_after": math.inf}
-UPPER_BOUND |= {"beta1": 1, "beta2": 1, "rho": 1, "momentum": 1}
+UPPER_BOUND |= {"beta1": 1, "beta1_decay": 1, "beta2": 1, "rho": 1, "momentum": 1}
 
 # What torch itself keeps in a parameter group beside the hyper-parameters.
 TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.claims.comparisons import reduced
 from adam_repro.analysis.curves import FigureData, chosen_after, counted
-from adam_repro.analysis.figures.panels import FRAMES, stamp_if_stand_in, training_cost
+from adam_repro.analysis.figures.panels import FRAMES, seeds_of, stamp_if_stand_in, training_cost
 from adam_repro.analysis.figures.section6_4 import one_cell
 from adam_repro.analysis.grid import last_milestone
 
@@ -75,7 +75,7 @@ def _curves(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
     lines, _ = axes.get_legend_handles_labels()
     if legend := axes.get_legend():
         legend.remove()
-    axes.set_xlabel(f"passes, less one; {_seeds(data, 'tuned')}", fontsize=8.5)
+    axes.set_xlabel(f"passes, less one; n = {seeds_of(data, 'tuned')}", fontsize=8.5)
     named = zip(data.arm("tuned")["curve"].unique(), lines, strict=True)
     return {curve: line for curve, line in named if "+" not in curve}
 
@@ -85,13 +85,9 @@ def _grid(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
     one_cell(axes, data, block, *BETAS)
     passes = counted(block["epochs"].iloc[0], "pass")
     betas = f"β1 = {BETAS[0]:g}, β2 = {BETAS[1]:g}"
-    axes.set_xlabel(f"log10 α; {passes}, {betas}, {_seeds(data, 'grid')}", fontsize=8.5)
+    axes.set_xlabel(f"log10 α; {passes}, {betas}, n = {seeds_of(data, 'grid')}", fontsize=8.5)
     lines, labels = axes.get_legend_handles_labels()
     return dict(zip((f"Adam {labels[0]}", labels[1]), lines, strict=False))
-
-
-def _seeds(data: FigureData, arm: str) -> str:
-    return f"n = {data.arm(arm)['seed'].nunique()}"
 
 
 def _words(shown: Mapping[str, FigureData]) -> str:

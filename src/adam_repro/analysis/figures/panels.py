@@ -173,14 +173,14 @@ def caption(
 ) -> None:
     """What the figure shows and where it comes from, below it. ``panel``: whose printed curves it lies over."""
     facts = data.provenance
-    seeds = len(data.arm(arm)["seed"].unique())
+    seeds = seeds_of(data, arm)
     stand_in = STAND_INS.get(facts["dataset"]["name"], "made up")
     kind = "Real data" if facts["provenance"] == "real" else f"STAND-IN DATA ({stand_in})"
     l2 = "no L2 in common" if facts["l2"] is None else f"L2 {facts['l2']:g}"
     text = (
         f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; "
         f"{counted(facts['epochs'], 'pass')}, minibatches of {facts['batch_size']}, {l2}; "
-        f"mean over {counted(seeds, 'seed')} with 95 % bootstrap intervals; scale {facts['scale']}."
+        f"mean over {seeds} seed{'' if seeds == '1' else 's'} with 95 % bootstrap intervals; scale {facts['scale']}."
     )
     if chosen := chosen_after(facts):
         text += f" Tuned at {chosen}."
@@ -196,6 +196,12 @@ def caption(
     text += f" Training cost: {cost or usual}."
     text += f" {more}." if more else ""
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
+
+
+def seeds_of(data: FigureData, arm: str) -> str:
+    """How many seeds the curves of an arm have: "3", or "1 to 3" where they differ."""
+    counts = data.arm(arm).groupby("curve")["seed"].nunique()
+    return " to ".join(dict.fromkeys(f"{count}" for count in (counts.min(), counts.max()))) if len(counts) else "0"
 
 
 def stamp_if_stand_in(data: FigureData, panels: Iterable[Axes]) -> None:

@@ -46,15 +46,17 @@ def fig2_deterministic(data: FigureData) -> Figure:
 
 def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure:
     three = len(data.arm("masks")) > 0
-    small = ["default", "accuracy", "masks"] if three else ["default", "accuracy"]
+    there = {"default": len(data.arm("default")) > 0, "accuracy": True, "masks": three}
+    small = [name for name, is_there in there.items() if is_there]
     drawn = Figure(figsize=(9, 8.6), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.08, 1, 0.92)))
     mosaic: list = [["tuned"] * len(small), small]
     panels: dict[str, Axes] = drawn.subplot_mosaic(mosaic, height_ratios=[1.35, 1])
     training_cost(panels["tuned"], data, frame, arm="tuned")
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
-    legend = below(panels["default"])
-    training_cost(panels["default"], data, frame, arm="default", printed=False, small=True, legend=legend)
-    panels["default"].set_title("Default settings")
+    if "default" in panels:
+        legend = below(panels["default"])
+        training_cost(panels["default"], data, frame, arm="default", printed=False, small=True, legend=legend)
+        panels["default"].set_title("Default settings")
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
     panels["accuracy"].set_title("Test accuracy, tuned" if three else "Test accuracy, tuned (not in the paper)")
     if three:

@@ -48,7 +48,7 @@ def fig3_full(data: FigureData) -> Figure:
 def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
     there = {
-        "default": arm == "tuned",
+        "default": arm == "tuned" and len(data.arm("default")) > 0,
         "accuracy": True,
         "ablated": data.finals["arm"].isin(ABLATIONS).any(),
         "inside": data.diagnostics is not None,
