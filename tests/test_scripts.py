@@ -14,6 +14,7 @@ import pytest
 import yaml
 from made_up import write_figure
 
+from adam_repro import search
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -275,3 +276,20 @@ def test_curves_that_a_command_of_their_own_matched_stay_in_the_file(tmp_path):
     assert [row["curve"] for row in other_curves(path, [{"curve": "adam"}], 4)] == ["adam+dropout"]
     pd.DataFrame({"curve": ["adam", "adagrad"]}).to_csv(path)  # of a version that compared costs alone
     assert [row["curve"] for row in other_curves(path, [{"curve": "adam"}], None)] == ["adagrad"]
+
+
+@pytest.mark.parametrize("names", ["fig1_imdb_no_dropout,fig3_full", "fig4"])
+def test_where_several_figures_are_asked_for_those_with_nothing_to_match_are_passed_over(names, monkeypatch, capsys):
+    match = script("match")
+    monkeypatch.setattr(sys, "argv", ["match.py", "--figure", names])
+    for name in ("settle_process", "stop_by_signals"):  # this process has its own settings and signals
+        monkeypatch.setattr(search, name, lambda: None)
+    if "," in names:
+        search.command("", arm="matching", work=match.match)
+        said, error = capsys.readouterr()
+        assert "fig1_imdb_no_dropout draws no curve that the paper printed" in said
+        assert "fig3_full has the settings of fig3_first_epochs" in said and not error
+    else:
+        with pytest.raises(SystemExit):
+            search.command("", arm="matching", work=match.match)
+        assert "fig4 draws no curve that the paper printed" in capsys.readouterr().err
