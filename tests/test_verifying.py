@@ -178,7 +178,7 @@ def test_a_record_takes_two_milliseconds_of_one_core_at_most(tmp_path):
     for seed in range(100):
         given = {**config, "seed": seed}
         records.write(folder_of(tmp_path, given), given, curve_of(given, 46), meta_of(given))
-    fastest = min(timed(tmp_path) for _ in range(3))
+    fastest = min(timed(tmp_path) for _ in range(10))  # other processes slow it, and nothing makes it faster
     assert fastest / 100 < 2e-3, "10,000 records are to take 20 s"
 
 
