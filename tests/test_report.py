@@ -128,6 +128,13 @@ def test_an_effect_in_words(row, words):
     assert report.effect({"unit": ""} | row) == words
 
 
+def test_verdicts_of_an_earlier_version_are_read_too(tmp_path):
+    path = build(tmp_path / "fig1_mnist") / "verdicts.csv"
+    pd.read_csv(path, dtype=str).drop(columns="unit").to_csv(path, index=False)
+    first = report.gather_verdicts(tmp_path).to_dict("records")[0]
+    assert first["unit"] == "" and report.effect(first).startswith("1.000 [0.996, 1.004], n = 5")
+
+
 README = "# Title\n<!-- verdicts -->\nold\n<!-- /verdicts -->\nbetween\n<!-- speed -->\n<!-- /speed -->\nend\n"
 
 

@@ -228,9 +228,10 @@ def _rendered(template: str, **values: Any) -> str:
 
 
 def read_verdicts(path: Path) -> pd.DataFrame:
-    """A verdicts.csv; what is empty there is the empty word."""
+    """A verdicts.csv; what is empty there, or was not written yet when it was made, is the empty word."""
     words = dict.fromkeys(("unit", "matched", "note"), "")
-    return pd.read_csv(path, dtype=dict.fromkeys(("section", *words), str)).fillna(words)  # section 4 is no number
+    found = pd.read_csv(path, dtype=dict.fromkeys(("section", *words), str))  # section 4 is no number
+    return found.assign(**{name: "" for name in words if name not in found}).fillna(words)
 
 
 def _natural(id: str) -> str:
