@@ -30,6 +30,7 @@ def job(*overrides, results="unused"):
         (["l2=-1e-4"], r"l2=-0.0001"),
         (["l2=much"], r"l2='much'"),
         (["evaluate_at=7"], r"evaluate_at=7"),
+        (["model=logistic_regression"], r"in_features is .* not there .*'dataset.words'.* that belong together"),
     ],
 )
 def test_what_a_run_cannot_use_is_refused_by_key_value_and_remedy(tmp_path, overrides, message):

@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 from torch import nn
 
 from adam_repro import diagnostics, records
@@ -101,6 +101,12 @@ def prepare(cfg: DictConfig) -> Job:
     except MissingMandatoryValue as error:
         raise UserError(
             f"{error.full_key} has no default: give it a value, as in optimizer._target_=torch.optim.NAdam."
+        ) from None
+    except InterpolationKeyError as error:
+        raise UserError(
+            f"{error.full_key} is to be what another setting is, and that is not there "
+            f"({str(error).splitlines()[0]}). A model that takes it from its data set needs one that has it: give the "
+            "model and the dataset that belong together."
         ) from None
     check_numbers(given)
     check_results(given["results"])
