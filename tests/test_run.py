@@ -18,6 +18,8 @@ def job(*overrides, results="unused"):
     [
         (["optimizer.lr=-3"], r"lr=-3"),
         (["optimizer.lr=abc"], r"lr='abc'"),
+        (["scale.max_evaluations=0"], r"scale.max_evaluations=0 is not allowed: give a whole number of at least 1"),
+        (["scale.max_epochs=few"], r"scale.max_epochs='few' is not allowed"),
         (["optimizer.beta2=1"], r"beta2=1"),
         (["optimizer.beta1=null"], r"beta1=None"),
         (["+optimizer.betas=[.9,.99]"], r"betas"),
@@ -84,6 +86,15 @@ def test_a_default_that_is_written_out_is_the_same_run():
 def test_evaluations_beyond_the_end_make_no_other_run():
     assert job("epochs=2", "evaluate_at=[0,2,4]").key == job("epochs=2", "evaluate_at=[0,2]").key
     assert job("epochs=2", "evaluate_at=[0,2]").key != job("epochs=2", "evaluate_at=null").key
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "taken"),
+    [("null", 2, [1, 2]), ("[0,1,2]", 1, [2]), ("[]", 2, [2]), ("[0]", 5, [0, 2]), ("[2,0]", "null", [2, 0])],
+)
+def test_a_scale_takes_the_last_evaluations(asked, most, taken):
+    run = job("epochs=2", f"evaluate_at={asked}", f"scale.max_evaluations={most}")
+    assert run.config["evaluate_at"] == taken
 
 
 def test_quick_runs_serve_both_panels_of_figure_3():

@@ -132,7 +132,7 @@ def prepare(cfg: DictConfig) -> Job:
         "l2": float(given["l2"]),
         "batch_size": given["batch_size"],
         "epochs": epochs,
-        "evaluate_at": _reached(given["evaluate_at"], epochs),
+        "evaluate_at": _reached(given["evaluate_at"], epochs, most=scale["max_evaluations"]),
         "seed": given["seed"],
         **({"diagnostics": True} if given["diagnostics"] else {}),  # absent: none, as in records older than they are
         **({"frozen_noise": True} if given["frozen_noise"] else {}),
@@ -174,9 +174,13 @@ def prepare(cfg: DictConfig) -> Job:
     return job if torch.device(given["device"]).type == "cpu" else job.on_gpu(given["device"])
 
 
-def _reached(evaluate_at: list[int] | None, epochs: int) -> list[int] | None:
-    """Those that the run reaches: what is asked for beyond its end does not make it another run."""
-    return evaluate_at and [epoch for epoch in evaluate_at if epoch <= epochs]
+def _reached(evaluate_at: list[int] | None, epochs: int, *, most: int | None) -> list[int] | None:
+    """Those that the run reaches: what is asked for beyond its end does not make it another run. Of more than ``most``
+    the last ones, the run's end among them."""
+    if most is None:
+        return evaluate_at and [epoch for epoch in evaluate_at if epoch <= epochs]
+    asked = range(epochs) if evaluate_at is None else sorted({epoch for epoch in evaluate_at if epoch < epochs})
+    return [*asked, epochs][-most:]
 
 
 def execute(jobs: Sequence[Job], *, on_row: Callable[[list[Job], Row], None] = lambda jobs, row: None) -> list:

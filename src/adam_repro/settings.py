@@ -27,6 +27,11 @@ def check_numbers(given: dict[str, Any]) -> None:
         value = given[name]
         if not (value is None and name in OPTIONAL) and not _is_whole(value, least):
             raise UserError(f"{name}={value!r} is not allowed: give a whole number of at least {least}.")
+    for name, value in given["scale"].items():
+        if not (isinstance(value, str) if name == "name" else value is None or _is_whole(value, 1)):
+            raise UserError(
+                f"scale.{name}={value!r} is not allowed: give a whole number of at least 1, or null for all."
+            )
     for name in ("l2", "checkpoint_every"):
         value = given[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:

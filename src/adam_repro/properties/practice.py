@@ -8,8 +8,9 @@ data, start and minibatches, and over arms, which differ in step size and schedu
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ DEFAULT_LR = 1e-3
 GRID = [10.0 ** (half / 2) for half in range(-8, 3)]
 SEEDS = 10
 WANDERING = 0.05  # standard deviation of a wandering optimum's step
+COMPETITORS: tuple[type[RuleOptimizer], ...] = (Adam, AdaGrad)  # in tracking such an optimum
 HORIZON = 5000  # for which the step sizes that track a wandering optimum are tuned
 
 
@@ -261,30 +263,41 @@ def tracking(seed: int) -> Iterator[Measurement]:
     """
     q = WANDERING**2
     yield "least possible", "Kalman's filter", (q + (q * q + 4 * q) ** 0.5) / 2
-    competitors: tuple[type[RuleOptimizer], ...] = (Adam, AdaGrad)
-    report = list(range(seed, seed + SEEDS))
-    for optimizer in competitors:
-        lrs = [10.0 ** (tenth / 10) for tenth in range(-25, 16)]
-        best = lrs[int(_tracking_errors(optimizer, list(TUNING_SEEDS), lrs, HORIZON).mean(0).argmin())]
-        yield "tuned alpha", optimizer.__name__, best
-        for horizon in (HORIZON, 10 * HORIZON):
-            errors = _tracking_errors(optimizer, report, [best], horizon)[:, 0].tolist()
-            for place, error in enumerate(errors):
-                yield f"mean squared distance, {optimizer.__name__}, {horizon} steps", f"seed {report[place]}", error
+    lrs = [10.0 ** (tenth / 10) for tenth in range(-25, 16)]
+    tuning = _tracking_errors(list(TUNING_SEEDS), dict.fromkeys(COMPETITORS, lrs), [HORIZON])
+    chosen = {optimizer: lrs[int(errors[0].mean(0).argmin())] for optimizer, errors in tuning.items()}
+    seeds, horizons = list(range(seed, seed + SEEDS)), [HORIZON, 10 * HORIZON]
+    found = _tracking_errors(seeds, {optimizer: [lr] for optimizer, lr in chosen.items()}, horizons)
+    for optimizer, lr in chosen.items():
+        yield "tuned alpha", optimizer.__name__, lr
+        for horizon, errors in zip(horizons, found[optimizer][..., 0].tolist(), strict=True):
+            for place, error in zip(seeds, errors, strict=True):
+                yield f"mean squared distance, {optimizer.__name__}, {horizon} steps", f"seed {place}", error
 
 
-def _tracking_errors(optimizer: type[RuleOptimizer], seeds: list[int], lrs: list[float], horizon: int) -> Tensor:
-    """[seeds, step sizes]"""
+def _tracking_errors(
+    seeds: list[int], step_sizes: Mapping[type[RuleOptimizer], list[float]], horizons: list[int]
+) -> dict[type[RuleOptimizer], Tensor]:
+    """What each optimizer makes of the same gradients with each of its step sizes: [horizons, seeds, step sizes]."""
     generators = [generator(seed, 0, "C27") for seed in seeds]
-    settings: dict = optimizer.settings() | {"lr": torch.tensor(lrs, dtype=torch.float64)[:, None]}
-    theta = torch.zeros(len(seeds), len(lrs), 10, dtype=torch.float64)
-    state = [torch.zeros_like(theta) for _ in optimizer.state_names]
+    settings: dict[type[RuleOptimizer], dict[str, Any]] = {}
+    at: dict[type[RuleOptimizer], list[Tensor]] = {}  # the parameters, and the optimizer's state behind them
+    errors: dict[type[RuleOptimizer], Tensor] = {}
+    for optimizer, lrs in step_sizes.items():
+        settings[optimizer] = optimizer.settings() | {"lr": torch.tensor(lrs, dtype=torch.float64)[:, None]}
+        start = torch.zeros(len(seeds), len(lrs), 10, dtype=torch.float64)
+        at[optimizer] = [start] * (1 + len(optimizer.state_names))
+        errors[optimizer] = torch.zeros(len(horizons), len(seeds), len(lrs), dtype=torch.float64)
     optimum = torch.zeros(len(seeds), 1, 10, dtype=torch.float64)
-    errors = torch.zeros(len(seeds), len(lrs), dtype=torch.float64)
-    for t in range(1, horizon + 1):
+    for t in range(1, max(horizons) + 1):
         drawn = torch.stack([torch.randn(2, 1, 10, generator=source, dtype=torch.float64) for source in generators])
-        theta, *state = optimizer.rule(theta, theta - optimum + drawn[:, 0], *state, t, **settings)
-        optimum = optimum + WANDERING * drawn[:, 1]
-        if t > horizon // 2:
-            errors += ((theta - optimum) ** 2).mean(2) / (horizon / 2)
+        noise, wander = drawn[:, 0] - optimum, WANDERING * drawn[:, 1]
+        optimum = optimum + wander
+        counting = [place for place, horizon in enumerate(horizons) if horizon // 2 < t <= horizon]
+        for optimizer, (theta, *state) in at.items():
+            at[optimizer] = list(optimizer.rule(theta, theta + noise, *state, t, **settings[optimizer]))
+            if counting:
+                error = ((at[optimizer][0] - optimum) ** 2).mean(2)
+                for place in counting:
+                    errors[optimizer][place] += error / (horizons[place] / 2)
     return errors
