@@ -63,6 +63,19 @@ def test_a_trial_that_diverged_on_one_seed_is_not_chosen():
     assert choice.settings["lr"] == 0.01 and choice.diverged == 1 and choice.on_edge
 
 
+def test_sensitivity_is_the_least_cost_a_third_and_a_tenth_away_over_that_of_the_chosen_rate():
+    rows = [
+        ("sgd_nesterov", 0.003, 0.9, [0.9, 0.7]),
+        ("sgd_nesterov", 0.01, 0.9, [0.5, 0.5]),
+        ("sgd_nesterov", 0.01, 0.99, [0.2, 0.6]),
+        ("sgd_nesterov", 0.03, 0.9, [0.2, 0.2]),
+        ("sgd_nesterov", 0.1, 0.9, [0.1, math.nan]),
+    ]
+    (choice,) = trials.choices(tuning(rows))
+    assert choice.settings["lr"] == 0.03
+    assert choice.sensitivity == [pytest.approx(4), pytest.approx(2), math.inf, None]
+
+
 def test_optimizers_with_momentum_and_without_share_a_table():
     lrs = (0.1, 0.2, 0.3)
     rows = [("adam", lr, math.nan, [lr]) for lr in lrs]

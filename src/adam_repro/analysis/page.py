@@ -140,12 +140,20 @@ def _printed(arrivals: list[Arrival]) -> str:
     return ", ".join(f"{each.curve} {_count(each.printed)}" for each in arrivals if each.printed is not None)
 
 
+def _times(ratio: float | None) -> str:
+    if ratio is None or math.isinf(ratio):
+        return "not tried" if ratio is None else "diverged"
+    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
+
+
 _WORDS = {
     "effect": effect,
     "shortfall": shortfall,
     "count": _count,
     "seconds": _seconds,
     "printed": _printed,
+    "times": _times,
+    "neighbours": list(trials.NEIGHBOURS.values()),
     "in_words": trials.in_words,
     "value_in_words": trials.value_in_words,
 }

@@ -21,9 +21,17 @@ SHARP, OPEN = 2.0, 1.1
 where some other value lies nearly as near."""
 
 
+NEIGHBOURS = {-2: "a tenth", -1: "a third", 1: "3 times", 2: "10 times"}
+"""Learning rates by their distance from the chosen one, in half decades."""
+
+
 @dataclass(frozen=True)
 class Choice:
-    """The trial of a curve with the least mean cost, and the next best; ``on_edge``: of the learning rates tried."""
+    """The trial of a curve with the least mean cost, and the next best; ``on_edge``: of the learning rates tried.
+
+    ``sensitivity``: at each of NEIGHBOURS the least cost that any other settings had there, over the least of all;
+    infinite where all diverged, None where none were tried.
+    """
 
     curve: str
     settings: Settings
@@ -33,6 +41,7 @@ class Choice:
     trials: int
     diverged: int
     on_edge: bool
+    sensitivity: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,14 @@ def _choice(curve: str, rows: pd.DataFrame) -> Choice:
         trials=len(trials),
         diverged=len(trials) - len(ranked),
         on_edge=best["lr"] in (trials["lr"].min(), trials["lr"].max()),
+        sensitivity=_sensitivity(trials, best["lr"], best["train_cost"]),
     )
+
+
+def _sensitivity(trials: pd.DataFrame, lr: float, cost: float) -> list[float | None]:
+    distances = (2 * np.log10(trials["lr"] / lr)).round()
+    nearby = [trials.loc[distances == distance, "train_cost"] for distance in NEIGHBOURS]
+    return [None if costs.empty else float(costs.fillna(np.inf).min() / cost) for costs in nearby]
 
 
 def compared_passes(matching: pd.DataFrame) -> int | None:
