@@ -9,15 +9,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from adam_repro import publishing
 from adam_repro.analysis import report
+from adam_repro.analysis.claims.section6_4 import FIGURE as FIGURE_4
 from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.grid import printed_points
 from adam_repro.app import compose, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.publishing import Published
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
-from adam_repro.tracking import mirror_printed
+from adam_repro.tracking import mirror_printed, mirror_printed_grid
 from adam_repro.uploading import account, is_uploaded, offline_runs
 
 
@@ -34,6 +38,8 @@ def main() -> None:
             tracking = tracking_of(figure)
             if figure.panel is not None:
                 mirror_printed(figure.name, figure.panel, tracking, figure.data.folder / "wandb")
+            if len(figure.printed_points):
+                mirror_printed_grid(figure.name, figure.printed_points, tracking, figure.data.folder / "wandb")
         entity = given.entity or account()
         publish(figures, entity=entity, project=tracking["project"])
         if waiting := sum(not is_uploaded(run) for run in offline_runs(given.results)):
@@ -57,8 +63,9 @@ def load(folder: Path, names: str) -> list[Published]:
 
 def published(folder: Path) -> Published:
     node = node_of(folder.name)
-    verdicts = report.read_verdicts(folder / "verdicts.csv")
-    return Published(FigureData.load(folder), node["title"], node["panel"], verdicts)
+    data, verdicts = FigureData.load(folder), report.read_verdicts(folder / "verdicts.csv")
+    points = printed_points(data) if folder.name == FIGURE_4 else pd.DataFrame()
+    return Published(data, node["title"], node["panel"], points, verdicts)
 
 
 def tracking_of(figure: Published) -> dict:

@@ -11,7 +11,7 @@ from test_scripts import script
 from test_uploading import log_in, nobody  # noqa: F401 - the second is a fixture for all tests here
 
 from adam_repro import publishing
-from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.curves import FigureData, paper_figure_4
 from adam_repro.publishing import Published
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.tracking import METRICS, OF_THE_GROUP
@@ -24,7 +24,7 @@ FIGURE = "fig1_mnist"
 def figure_of(folder, panel):
     verdicts = folder / "verdicts.csv"
     table = pd.read_csv(verdicts, dtype={"section": str}) if verdicts.exists() else pd.DataFrame()
-    return Published(FigureData.load(folder), "Figure 1", panel, table)
+    return Published(FigureData.load(folder), "Figure 1", panel, pd.DataFrame(), table)
 
 
 def built(figure):
@@ -74,6 +74,18 @@ def test_a_figure_without_printed_curves_or_grid_has_neither(tmp_path):
     sections, runs = built(figure_of(folder, None))
     assert publishing.ARMS["grid"] not in sections
     assert conditions(runs) == ["arm IN ['tuned']", "data = real", "epochs = 3", "figure = fig1_mnist"]
+
+
+def test_a_grid_that_was_printed_has_its_points_beside_it():
+    figure = script("publish").published(REFERENCE / "fig4")
+    sections, runs = built(figure)
+    metrics = sections[publishing.ARMS["grid"]][0]["config"]["metrics"]
+    assert {f"sensitivity/{series}" for series in figure.printed_points} < set(metrics)
+    adam = figure.printed_points["Adam_beta1_0_9_beta2_0_9999_bias_correction_False"]
+    assert adam.dropna().to_dict() == {3e-5: 167.0, 1e-4: 122.84, 3e-4: 110.39, 1e-3: 189.46}
+    after_10 = paper_figure_4().query("epochs == 10")[["bias_corrected_loss", "uncorrected_loss"]]
+    assert figure.printed_points.notna().to_numpy().sum() == after_10.notna().to_numpy().sum()
+    assert {"arm = printed", "figure = fig4", "arm IN ['tuned', 'grid', 'printed']"} < set(conditions(runs))
 
 
 @pytest.fixture

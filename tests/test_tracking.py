@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from loopback import loopback
 from pages import in_terminal
@@ -17,7 +18,7 @@ from adam_repro.analysis.gather import final_costs
 from adam_repro.app import compose
 from adam_repro.run import execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
-from adam_repro.tracking import METRICS, OF_THE_GROUP, mirror_all, mirror_printed
+from adam_repro.tracking import METRICS, OF_THE_GROUP, mirror_all, mirror_printed, mirror_printed_grid
 from adam_repro.uploading import offline_runs, upload
 
 TRACKING = {"mode": "offline", "project": "adam-repro", "entity": None, "members": "reported"}
@@ -149,6 +150,23 @@ def test_printed_curves_are_runs_beside_ours(tmp_path):
     rows = history(tmp_path / "wandb", "printed_adam_fig1_mnist")
     assert [row["train/cost"] for row in rows] == adam["training_cost"].tolist()
     assert [row["epoch"] for row in rows] == (adam["epoch"] + 1).tolist()
+
+
+def test_the_printed_points_of_a_grid_are_a_run_by_learning_rate(tmp_path):
+    points = pd.DataFrame(
+        {"Adam_beta1_0_0": [120.5, 110.0], "Adam_beta1_0_9": [float("nan"), 105.0]}, index=[1e-4, 1e-3]
+    )
+    for _ in range(2):
+        mirror_printed_grid("fig4", points, TRACKING, tmp_path / "wandb")
+    assert len(runs(tmp_path / "wandb")) == 1
+    rows = [
+        {name.removeprefix("sensitivity/"): value for name, value in row.items() if name.startswith("sensitivity/")}
+        for row in history(tmp_path / "wandb", "printed_grid_fig4")
+    ]
+    assert rows == [
+        {"lr": 1e-4, "Adam_beta1_0_0": 120.5},
+        {"lr": 1e-3, "Adam_beta1_0_0": 110.0, "Adam_beta1_0_9": 105.0},
+    ]
 
 
 def test_a_curve_may_have_any_name(mirrored, tmp_path, caplog):

@@ -43,11 +43,13 @@ HALF_CLEAR = "80"  # behind a hexadecimal colour
 
 @dataclass(frozen=True)
 class Published:
-    """A figure's files with what its config calls it, and the panel of the paper that has its printed curves."""
+    """A figure's files with what its config calls it, the panel of the paper that has its printed curves, and the
+    printed points of its grid, [learning rate, series]."""
 
     data: FigureData
     title: str
     panel: str | None
+    printed_points: pd.DataFrame
     verdicts: pd.DataFrame
 
     @property
@@ -150,11 +152,12 @@ def _panel_grid(figure: Published, arm: str, *, entity: str, project: str) -> wr
 
 
 def _filters(figure: Published, arms: list[str]) -> str:
-    """The runs of some arms of a figure, of its length and data; with the printed curves where an arm has them."""
+    """The runs of some arms of a figure, of its length and data; with what was printed where an arm has that."""
     facts = figure.data.provenance
     terms = [f"Config('figure') == '{figure.name}'"]
     of_ours = [f"Config('epochs') == {facts['epochs']}", f"Config('data') == '{facts['provenance']}'"]
-    if figure.panel and set(arms) & set(BESIDE_PRINTED):
+    curves = figure.panel and set(arms) & set(BESIDE_PRINTED)
+    if curves or (GRID in arms and len(figure.printed_points)):
         arms = [*arms, PRINTED]
         of_ours = [f"({term} or Config('arm') == '{PRINTED}')" for term in of_ours]
     return " and ".join([*terms, f"Config('arm') in {arms}", *of_ours])

@@ -104,6 +104,17 @@ def mirror_printed(figure: str, panel: str, tracking: dict[str, Any], folder: Pa
             ledger.add(ids)
 
 
+def mirror_printed_grid(figure: str, points: pd.DataFrame, tracking: dict[str, Any], folder: Path) -> None:
+    """A run for the printed ``points`` of a figure's grid, [learning rate, series], as a table of runs logs its own."""
+    with _failures_told(), _opened(tracking, folder) as ledger:
+        (id,) = ids = [f"{PRINTED}_grid_{figure}"]
+        if ledger.without(ids):
+            config = {"figure": figure, "arm": PRINTED, "curve": f"grid, {PRINTED}"}
+            with _started(ledger, id=id, group=figure, config=config) as run:
+                _log_sensitivity(run, points)
+            ledger.add(ids)
+
+
 def _mirror_run(id: str, job: Job, ledger: _Ledger) -> None:
     record = records.read(job.folder)
     with _started(ledger, id=id, group=_group(job), config=_config(job, record)) as run:
@@ -128,10 +139,15 @@ def _mirror_table(jobs: Sequence[Job], ledger: _Ledger) -> None:
     for name in ("optimizer", "schedule"):
         del config[name]
     with _started(ledger, id=id, group=_group(jobs[0]), config=config) as run:
-        run.define_metric("sensitivity/*", step_metric="sensitivity/lr")
-        for lr, costs in by_learning_rate(pd.DataFrame(ends)).iterrows():
-            run.log({"sensitivity/lr": lr, **{f"sensitivity/{name}": cost for name, cost in costs.dropna().items()}})
+        _log_sensitivity(run, by_learning_rate(pd.DataFrame(ends)))
         run.log({"runs": table})
+
+
+def _log_sensitivity(run: wandb.Run, costs: pd.DataFrame) -> None:
+    """``costs``: [learning rate, series]."""
+    run.define_metric("sensitivity/*", step_metric="sensitivity/lr")
+    for lr, row in costs.iterrows():
+        run.log({"sensitivity/lr": lr, **{f"sensitivity/{name}": cost for name, cost in row.dropna().items()}})
 
 
 def _config(job: Job, record: records.Record) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from adam_repro.analysis.curves import FigureData, paper_figure_4
+from adam_repro.analysis.sensitivity import series_of
 
 KEYS = ["epochs", "beta1", "beta2", "lr"]
 
@@ -61,6 +62,19 @@ def readings(data: FigureData) -> list[Reading]:
             )
         )
     return sorted(found, key=lambda reading: reading.corrected)
+
+
+def printed_points(data: FigureData) -> pd.DataFrame:
+    """Figure 4's printed points after as many passes as ``data`` has, [learning rate, series], under the names that
+    ``series_of`` gives our own."""
+    ours = data.arm("grid")
+    settings = [json.loads(text) for text in ours["hyper"]]
+    names = pd.DataFrame(settings, columns=["beta1", "beta2", "bias_correction"]).drop_duplicates()
+    names["series"] = series_of(ours).to_numpy()[names.index]
+    printed = paper_figure_4().query(f"epochs == {data.provenance['epochs']}").drop(columns="epochs")
+    points = printed.melt(["beta1", "beta2", "alpha"], var_name="bias_correction", value_name="cost").dropna()
+    points["bias_correction"] = points["bias_correction"] == "bias_corrected_loss"
+    return points.merge(names).pivot(index="alpha", columns="series", values="cost")
 
 
 def cells(data: FigureData) -> pd.DataFrame:
