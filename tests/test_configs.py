@@ -1,8 +1,11 @@
 import inspect
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, instantiate
 
 from adam_repro.analysis.curves import paper_curves
@@ -12,7 +15,9 @@ from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.protocol import Grid, check_budgets
 from adam_repro.run import build_model, build_optimizer, prepare
 from adam_repro.search import Trials, experiment_of, figures, node_of
+from adam_repro.surroundings import PROJECT_ROOT
 
+README = PROJECT_ROOT / "README.md"
 STAND_IN = "dataset.stand_in=only"
 TRIALS = 24
 NOT_TUNED = ("external", "sfo")  # the first is any optimizer, the second has nothing to tune
@@ -116,3 +121,18 @@ def test_every_chosen_setting_composes_and_is_what_its_file_says(path: Path):
     if kind == "tuned":
         assert cfg.tuned_at == node["tuned_at"] > 0
         assert "l2" not in node, "L2 belongs to the objective: it is never tuned"
+
+
+@pytest.mark.parametrize("command", re.findall(r"^    python (experiments/.+)$", README.read_text(), re.M))
+def test_a_command_of_the_readme_composes_and_its_runs_can_be_made(command):
+    script, *words = shlex.split(command)
+    given = OverridesParser.create().parse_overrides([word for word in words if word not in ("-m", "--dry-run")])
+    each = [next(one.sweep_string_iterator()) if one.is_sweep_override() else one.get_value_string() for one in given]
+    overrides = [f"{one.input_line.partition('=')[0]}={value}" for one, value in zip(given, each, strict=True)]
+    assert (PROJECT_ROOT / script).is_file()
+    cfg = compose(Path(script).stem, [*overrides, STAND_IN])
+    assert cfg.figure is not None or prepare(cfg).config["epochs"] > 0, "a figure's arms have the settings of its runs"
+
+
+def test_the_readme_has_commands():
+    assert len(re.findall(r"^    python experiments/", README.read_text(), re.M)) >= 5
