@@ -9,6 +9,8 @@ import itertools
 import pytest
 import torch
 
+from adam_repro.compilation import LONG_RUN_OF_A_NETWORK, in_a_run_of
+from adam_repro.models import VAE
 from adam_repro.optimizers import OPTIMIZERS, AdaDelta, AdaGrad, Adam, AMSGrad, SGDNesterov, rule
 
 STEPS = 20
@@ -189,6 +191,19 @@ def through_state_dict(theta, optimizer):
     fresh = type(optimizer)([theta])
     fresh.load_state_dict(torch.load(saved, weights_only=True))
     return theta, fresh
+
+
+@pytest.mark.parametrize(("steps", "compiles"), [(LONG_RUN_OF_A_NETWORK - 1, False), (LONG_RUN_OF_A_NETWORK, True)])
+def test_a_short_run_of_a_network_compiles_nothing(compiler, steps, compiles):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    network = VAE(784, 500, 50)
+    optimizer = Adam(network.parameters())
+    with in_a_run_of(steps):
+        for _ in range(2):
+            network.cost(torch.rand(4, 784), torch.zeros(4)).backward()
+            optimizer.step()
+    assert (torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0) is compiles
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adam_repro import records
 from adam_repro.analysis.measurements import COLUMNS
+from adam_repro.compilation import in_a_run_of
 from adam_repro.optimizers import RuleOptimizer
 from adam_repro.surroundings import surroundings
 
@@ -30,7 +31,7 @@ def write(folder: Path, measured: Mapping[str, Measure], *, scale: str, seed: in
     beside another process they take five times as long. Nor is anything compiled: no optimizer makes many steps here.
     """
     torch.set_num_threads(1)
-    with torch.compiler.set_stance("force_eager"):
+    with in_a_run_of(steps=0):
         rows = [(claim, *measurement) for claim, measure in measured.items() for measurement in measure(seed)]
     text = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, float_format="%.6g", lineterminator="\n")
     records.write_atomically(folder / "measurements.csv", text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adam_repro.compilation import compiled
+from adam_repro.compilation import compiled_for_networks
 
 
 def _softplus_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,5 +29,5 @@ def _cross_entropy_and_slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, T
     return (value - logits * targets).sum(1), slope - targets
 
 
-softplus_and_slope = compiled(_softplus_and_slope, dynamic=True)
-cross_entropy_and_slope = compiled(_cross_entropy_and_slope, dynamic=True)
+softplus_and_slope = compiled_for_networks(_softplus_and_slope)
+cross_entropy_and_slope = compiled_for_networks(_cross_entropy_and_slope)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from adam_repro.compilation import compiled
+from adam_repro.compilation import compiled_for_networks
 from adam_repro.staging import Staged, stage
 
 # One name, one meaning, one range in all rules: from 0, but for those that begin elsewhere, to below a bound.
@@ -25,8 +25,8 @@ UPPER_BOUND |= {"beta1": 1, "beta1_decay": 1, "beta2": 1, "rho": 1, "momentum": 
 TORCH_KEYS = {"params", "param_names", "initial_lr", "differentiable"}
 
 COMPILED_FROM = 2**13
-"""Elements from which on the parameters of a group are updated by one compiled program: as written a rule makes a
-dozen passes over each."""
+"""Elements from which on the parameters of a group are updated by one program, compiled unless the run is short: as
+written a rule makes a dozen passes over each."""
 
 
 class RuleOptimizer(torch.optim.Optimizer):
@@ -168,7 +168,7 @@ def _program(
     """The rule cut in two (see staging), and its elementwise part as a function that writes into flat tensors."""
     staged = stage(rule, state_names, flags)
 
-    @functools.partial(compiled, dynamic=True)
+    @compiled_for_networks
     def update(parameters: list[list[Tensor]], coefficients: Tensor) -> None:
         for theta, g, *memory in parameters:
             results = staged.elementwise(theta, g, *memory, *coefficients.unbind())
