@@ -246,6 +246,16 @@ def test_test_accuracy_is_shown_from_the_first_pass_on(tmp_path, name):
     assert all(line.get_xdata().tolist() == list(range(1, 13)) for line in shown.values())
 
 
+def test_a_single_evaluation_stands_behind_the_passes_before_it(tmp_path):
+    draw(tmp_path, "fig2_dropout", epochs=4)
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    curves.loc[curves["epoch"] < 4, "test_accuracy"] = math.nan
+    curves.to_csv(tmp_path / "curves.csv", index=False)
+    accuracy = panel(redraw(tmp_path), "Test accuracy")
+    assert {tuple(line.get_xdata()) for line in lines(accuracy).values()} == {(4,)}
+    assert accuracy.get_xlim() == (0, 4.5) and list(accuracy.get_xticks()) == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("name", ["fig2_dropout", "fig3_full"])
 def test_legends_of_small_panels_lie_below_their_curves(tmp_path, name):
     drawn = draw(tmp_path, name)

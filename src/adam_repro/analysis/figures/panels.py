@@ -128,6 +128,8 @@ def other_column(axes: Axes, data: FigureData, column: str, *, label: str, arm: 
     axes.set_xlabel("passes")
     axes.set_ylabel(label)
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(steps=[1, 2, 5, 10], integer=True))
+    if means["epoch"].nunique() == 1:  # no axis spans a single evaluation: the passes before it do
+        axes.set_xlim(0, means["epoch"].max() + 0.5)
     if len(means):
         axes.legend(**below(axes), fontsize=7, ncols=2, handlelength=3.2, labelspacing=0.3)
 
