@@ -39,7 +39,8 @@ def main() -> None:
             if figure.panel is not None:
                 mirror_printed(figure.name, figure.panel, tracking, figure.data.folder / "wandb")
             if len(figure.printed_points):
-                mirror_printed_grid(figure.name, figure.printed_points, tracking, figure.data.folder / "wandb")
+                epochs = figure.data.provenance["epochs"]
+                mirror_printed_grid(figure.name, figure.printed_points, epochs, tracking, figure.data.folder / "wandb")
         entity = given.entity or account()
         publish(figures, entity=entity, project=tracking["project"])
         if waiting := sum(not is_uploaded(run) for run in offline_runs(given.results)):

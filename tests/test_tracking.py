@@ -157,11 +157,12 @@ def test_the_printed_points_of_a_grid_are_a_run_by_learning_rate(tmp_path):
         {"Adam_beta1_0_0": [120.5, 110.0], "Adam_beta1_0_9": [float("nan"), 105.0]}, index=[1e-4, 1e-3]
     )
     for _ in range(2):
-        mirror_printed_grid("fig4", points, TRACKING, tmp_path / "wandb")
-    assert len(runs(tmp_path / "wandb")) == 1
+        mirror_printed_grid("fig4", points, 10, TRACKING, tmp_path / "wandb")
+    mirror_printed_grid("fig4", points, 100, TRACKING, tmp_path / "wandb")
+    assert len(runs(tmp_path / "wandb")) == 2
     rows = [
         {name.removeprefix("sensitivity/"): value for name, value in row.items() if name.startswith("sensitivity/")}
-        for row in history(tmp_path / "wandb", "printed_grid_fig4")
+        for row in history(tmp_path / "wandb", "printed_grid_10passes_fig4")
     ]
     assert rows == [
         {"lr": 1e-4, "Adam_beta1_0_0": 120.5},

@@ -156,8 +156,9 @@ def _filters(figure: Published, arms: list[str]) -> str:
     facts = figure.data.provenance
     terms = [f"Config('figure') == '{figure.name}'"]
     of_ours = [f"Config('epochs') == {facts['epochs']}", f"Config('data') == '{facts['provenance']}'"]
-    curves = figure.panel and set(arms) & set(BESIDE_PRINTED)
-    if curves or (GRID in arms and len(figure.printed_points)):
+    if GRID in arms and len(figure.printed_points):  # which have a length, and data, of their own
+        arms = [*arms, PRINTED]
+    elif figure.panel and set(arms) & set(BESIDE_PRINTED):
         arms = [*arms, PRINTED]
         of_ours = [f"({term} or Config('arm') == '{PRINTED}')" for term in of_ours]
     return " and ".join([*terms, f"Config('arm') in {arms}", *of_ours])

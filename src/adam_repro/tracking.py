@@ -104,12 +104,14 @@ def mirror_printed(figure: str, panel: str, tracking: dict[str, Any], folder: Pa
             ledger.add(ids)
 
 
-def mirror_printed_grid(figure: str, points: pd.DataFrame, tracking: dict[str, Any], folder: Path) -> None:
-    """A run for the printed ``points`` of a figure's grid, [learning rate, series], as a table of runs logs its own."""
+def mirror_printed_grid(figure: str, points: pd.DataFrame, epochs: int, tracking: dict[str, Any], folder: Path) -> None:
+    """A run for the ``points``, [learning rate, series], that the paper printed of a figure's grid after ``epochs``
+    passes, as a table of runs logs its own."""
     with _failures_told(), _opened(tracking, folder) as ledger:
-        (id,) = ids = [f"{PRINTED}_grid_{figure}"]
+        (id,) = ids = [f"{PRINTED}_grid_{epochs}passes_{figure}"]
         if ledger.without(ids):
-            config = {"figure": figure, "arm": PRINTED, "curve": f"grid, {PRINTED}"}
+            of_ours = {"epochs": epochs, "data": "real"}  # beside these alone are they to be seen
+            config = {"figure": figure, "arm": PRINTED, "curve": f"grid, {PRINTED}", **of_ours}
             with _started(ledger, id=id, group=figure, config=config) as run:
                 _log_sensitivity(run, points)
             ledger.add(ids)
