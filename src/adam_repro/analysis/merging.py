@@ -30,10 +30,15 @@ def merge(reference: Path, fresh: Path) -> str:
     ``parts``, where the runs that stayed come from.
 
     UserError, before anything is written, for runs that cannot stand in one figure: other data, length or batches. Of a
-    grid whose costs are those after so many passes, some runs may be longer than the figure.
+    grid whose costs are those after so many passes, some runs may be longer than the figure: they bring what it lacks.
+    Up to its own length it stays as it is, for its settings are compared in pairs that drew the same noise, and another
+    device would have drawn other.
     """
     old, new = (_text(folder / "finals.csv") for folder in (reference, fresh))
     facts, fresh_facts = load_provenance(reference), load_provenance(fresh)
+    in_milestones = new["arm"].isin(UNDRAWN_ARMS).all() and new.duplicated(RUN).any()  # a line for each of several
+    if in_milestones and fresh_facts["epochs"] > facts["epochs"]:
+        new = new[(new["epochs"].astype(int) > facts["epochs"]) | ~_among(new, old, [*RUN, "epochs"])]
     moved = _setting_moved(old, new)
     stays = ~(moved | _among(old, new, [*RUN, "epochs"]))
     kept = old[stays]
@@ -41,7 +46,7 @@ def merge(reference: Path, fresh: Path) -> str:
     if not (kept["arm"] == "tuned").any():  # no run stays that the old tuning chose
         states = {name: fact for name, fact in states.items() if name not in OF_TUNING}
     fresh_states = _stated(fresh_facts, new)
-    if new["arm"].isin(UNDRAWN_ARMS).all() and new.duplicated(RUN).any():  # a line a milestone: they may run longer
+    if in_milestones:
         fresh_states.pop("epochs")
     shared = _agreed(reference, states, fresh_states)
     tables = {"finals.csv": _in_order(old, stays, new, SETTING)}

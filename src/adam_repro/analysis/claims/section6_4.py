@@ -173,7 +173,7 @@ def best_with_correction_and_beta2_near_1(data: FigureData) -> Within | NotRun:
     margin=0.0,
 )
 def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
-    """In the settings that were run for the most passes, beside the same runs after the fewest."""
+    """In the settings that were run for the most passes, beside the same settings and seeds after the fewest."""
     by_milestone = gaps_by_milestone(data, "corrected", "uncorrected")
     if len(by_milestone) < 2:
         return not_run(data, "not run: the same settings after few passes and after many")
@@ -188,10 +188,11 @@ def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
     d = change.groupby(level="seed").mean().mask(lost, math.inf).to_numpy()
     means = pairs.loc[change.index].groupby(level=SETTING).mean()
     shown = [f"{row[early]:.2f} and {row[late]:.2f} at {_named(setting)}" for setting, row in means.iterrows()]
-    named = f": {', '.join(shown)}" if len(shown) <= MOST_NAMED else ""
+    by_setting = change.groupby(level=SETTING).mean()
+    one_by_one = f"the gain grew in {(by_setting < 0).sum()} and shrank in {(by_setting > 0).sum()} (means over seeds)"
     note = joined(
         f"nats, cost with correction less that without after {late} passes, less the same after {early}; mean over "
-        f"{counted(len(means), 'setting')}{named}",
+        f"{counted(len(means), 'setting')}: {', '.join(shown) if len(shown) <= MOST_NAMED else one_by_one}",
         f"one or both had diverged before in {len(pairs) - len(change)} pairs" if len(change) < len(pairs) else "",
         f"one diverged meanwhile in {np.isinf(change).sum()}" if np.isinf(change).any() else "",
         reduced(data, passes=late),
