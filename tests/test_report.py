@@ -275,9 +275,9 @@ def told(svg):
 
 def taken_apart(html):
     """A page without its pictures, and their pixels: that they are packed alike is promised by nobody."""
-    sources = re.findall('data:image/png;base64,([^"]+)', html)
+    sources = re.findall('data:image/webp;base64,([^"]+)', html)
     pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"), float) for text in sources]
-    return re.sub('(data:image/png;base64,)[^"]+', r"\1", html), pixels
+    return re.sub('(data:image/webp;base64,)[^"]+', r"\1", html), pixels
 
 
 @pytest.mark.timeout(400)  # it draws every figure anew, a minute alone and more beside other tests
