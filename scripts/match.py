@@ -81,7 +81,8 @@ def match(trials: Trials) -> None:
             f"All of them: results/reference/{trials.folder.name}/matching.csv",
         ]
         path = trials.folder / "matched" / f"{curve}{variant}.yaml"
-        write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why)
+        dropout = "with" if variant else None
+        write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why, dropout=dropout)
         print(f"{curve + variant:>20}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
     print(
         f"Settings: {trials.folder / 'matched'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)"

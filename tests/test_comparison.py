@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 import sys
 
 import pandas as pd
 import pytest
+from commands import run
 from made_up import write_figure
 from tiny_data import OVERRIDES
 
@@ -118,10 +117,9 @@ class Own(torch.optim.SGD):
 
 def command(folder, optimizer, *more):
     """`scripts/compare.py` as a user calls it, on a data set of a few examples."""
-    environment = {**os.environ, "TORCHDYNAMO_DISABLE": "1", "PYTHONPATH": str(PROJECT_ROOT / "tests")}
-    call = [sys.executable, str(PROJECT_ROOT / "scripts" / "compare.py"), f"--optimizer={optimizer}", "--scale=smoke"]
-    call += [f"--results={folder / 'results'}", "tracking.mode=disabled", *OVERRIDES, *more]
-    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+    words = [f"--optimizer={optimizer}", "--scale=smoke", f"--results={folder / 'results'}", "tracking.mode=disabled"]
+    tests = {"PYTHONPATH": str(PROJECT_ROOT / "tests")}
+    return run(PROJECT_ROOT / "scripts" / "compare.py", *words, *OVERRIDES, *more, cwd=folder, environment=tests)
 
 
 def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one_command(tmp_path):

@@ -118,6 +118,7 @@ def test_every_chosen_setting_composes_and_is_what_its_file_says(path: Path):
     assert {key: cfg.optimizer[key] for key in node["optimizer"]} == node["optimizer"]
     optimizer = curve.partition("+")[0]  # what stands behind it is a variant of the figure's curves
     assert cfg.optimizer._target_ == compose(experiment, [f"optimizer={optimizer}"]).optimizer._target_
+    assert cfg.variant == curve.removeprefix(optimizer)
     if kind == "tuned":
         assert cfg.tuned_at == node["tuned_at"] > 0
         assert "l2" not in node, "L2 belongs to the objective: it is never tuned"

@@ -101,7 +101,17 @@ def test_a_figure_without_an_arm_is_drawn_and_says_what_is_missing(tmp_path, nam
     if not name.startswith("fig1"):
         small = [axes for axes in drawn.axes if axes.get_title(loc="left") == "Default settings"]
         assert len(small) == ("default" in arms and large == "tuned"), "there is no panel of what was not run"
-    figures.save(FigureData.load(tmp_path), tmp_path)
+    if not arms:
+        figures.save(FigureData.load(tmp_path), tmp_path)  # an empty panel has a size, too
+
+
+@pytest.mark.parametrize("name", ["fig2_dropout", "fig3_first_epochs"])
+def test_settings_nearest_to_the_printed_curves_lie_over_them_in_a_panel_of_their_own(tmp_path, name):
+    drawn = draw(tmp_path, name, arms=("tuned", "matched"))
+    axes = panel(drawn, "Matched to the printed curves")
+    assert len(faint(axes)) == PRINTED[name]
+    assert {label.split(", lr")[0].removesuffix(" *") for label in lines(axes)} == set(CURVES[name])
+    assert all("L2" in label for label in lines(axes)), "each has an L2 strength of its own"
 
 
 def test_a_caption_says_on_what_the_figure_rests(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -47,11 +48,13 @@ ONLY_IN = {
 }
 
 
+@functools.cache
 def sources(folder):
-    """Every file's dotted name and its syntax."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        parts = path.relative_to(ROOT / folder).with_suffix("").parts
-        yield ".".join(part for part in parts if part != "__init__"), path, ast.parse(path.read_text())
+    """Every file's dotted name, path and syntax."""
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    parts = [path.relative_to(ROOT / folder).with_suffix("").parts for path in paths]
+    names = [".".join(part for part in each if part != "__init__") for each in parts]
+    return [(name, path, ast.parse(path.read_text())) for name, path in zip(names, paths, strict=True)]
 
 
 def imports(tree, *, package="", deferred=True):
@@ -75,6 +78,7 @@ def imports(tree, *, package="", deferred=True):
     return names
 
 
+@functools.cache
 def modules(*, deferred):
     """{module of the package: what its files import}; all files of a subpackage count as one module."""
     found: dict[str, set[str]] = {}

@@ -63,6 +63,12 @@ def test_arm_and_curve_choose_parts_of_a_figure(context):
     ]
 
 
+def test_a_curve_is_chosen_with_its_variants(context):
+    config = context.config_loader.load_configuration("cnn", ["figure=fig3_first_epochs"], RunMode.MULTIRUN)
+    jobs = jobs_of(context, config=config, arguments=["arm=matched", "curve=adam", "seed=0"])
+    assert [job[1] for job in jobs] == [f"matched=fig3_first_epochs/{name}" for name in ("adam", "adam+dropout")]
+
+
 def test_values_that_a_grid_has_choose_points_of_it(context):
     given = ["arm=grid", "optimizer.beta1=0.9", "optimizer.beta2=0.999,0.9999", "optimizer.lr=1e-3", "seed=0"]
     config = context.config_loader.load_configuration("vae", ["figure=fig4", "scale=smoke"], RunMode.MULTIRUN)

@@ -71,6 +71,14 @@ def test_settings_that_were_written_compose_to_what_was_chosen(tmp_path):
     assert settings["schedule"] == "inverse_sqrt_step", "what was given is left as it was"
 
 
+def test_settings_of_a_curve_with_dropout_say_so(tmp_path):
+    path = tmp_path / "matched" / "made_up" / "adam+dropout.yaml"
+    settings = {"lr": 0.3, "schedule": "constant"}
+    write_settings(path, curve="adam", settings=settings, labels={}, why=[], dropout="with")
+    found = compose("cnn", [f"hydra.searchpath=[file://{tmp_path}]", "matched=made_up/adam+dropout"])
+    assert (found.variant, found.model.hidden_dropout) == ("+dropout", 0.5)
+
+
 def test_figures_are_chosen_by_name_and_unknown_ones_refused_with_those_that_exist():
     assert chosen_figures("fig4,fig1_mnist") == ["fig4", "fig1_mnist"]
     assert {"fig1_imdb", "fig4"} <= set(chosen_figures("all"))

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from commands import UNCOMPILED, run
 from own_slurm import OWN_SLURM, answered
 from own_slurm import slurm as slurm_that_answers
 
@@ -24,7 +25,7 @@ from adam_repro.slurm_job import claim_gpu
 from adam_repro.surroundings import PROJECT_ROOT
 
 ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
-ENVIRONMENT = os.environ | {"TORCHDYNAMO_DISABLE": "1"}  # here and, since Slurm hands it on, in the jobs
+ENVIRONMENT = os.environ | UNCOMPILED  # here and, since Slurm hands it on, in the jobs
 ASKED = Array(partition=None, cpus=2, gpus=0, time=60, array=4, chunks=None, requeues=3, sbatch={})
 
 SWEEP = ["-m", "dataset.stand_in=only", "tracking.mode=disabled", "epochs=40", "checkpoint_every=0", "evaluate_at=[]"]
@@ -279,8 +280,8 @@ def test_each_process_of_a_job_has_a_gpu_of_its_own(monkeypatch):
     ],
 )
 def test_a_users_mistake_is_one_paragraph_and_leaves_nothing(tmp_path, settings, named):
-    command = [sys.executable, str(ENTRY_POINT), *SWEEP[1:], f"results={tmp_path / 'results'}", *settings]
-    outcome = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT | {"PATH": ""}, capture_output=True, text=True)
+    words = [*SWEEP[1:], f"results={tmp_path / 'results'}", *settings]
+    outcome = run(ENTRY_POINT, *words, cwd=tmp_path, environment={"PATH": ""})
     assert outcome.returncode == 1 and len(outcome.stderr.strip().splitlines()) == 1
     assert outcome.stderr.startswith("Error: ") and named in outcome.stderr
     assert not (tmp_path / "results").exists()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
+from commands import run
 from made_records import CONFIG, curve_of, folder_of, meta_of
 from test_imdb import TEXTS
 from test_imdb import put as put_reviews
@@ -163,13 +162,13 @@ def test_a_loader_says_that_a_cache_was_damaged(reviews, caplog):
 
 def test_the_command_shows_a_table_and_its_status_is_the_answer(results, tmp_path):
     root, folders = results
-    command = [sys.executable, PROJECT_ROOT / "scripts" / "verify.py", "--results", root]
+    words = [PROJECT_ROOT / "scripts" / "verify.py", "--results", str(root)]
     environment = {"ADAM_REPRO_DATA": str(tmp_path / "none"), "PATH": "", "HOME": str(tmp_path)}
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment)
+    shown = run(*words, cwd=tmp_path, environment=environment)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"records in {root / 'runs'}" in shown.stdout
     (folders[0] / "config.yaml").unlink()
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment)
+    shown = run(*words, cwd=tmp_path, environment=environment)
     assert shown.returncode == 1 and f"{folders[0] / 'config.yaml'} is missing" in shown.stdout
 
 

@@ -221,11 +221,22 @@ def chosen_figures(names: str, *, others: Sequence[str] = ()) -> list[str]:
 
 
 def write_settings(
-    path: Path, *, curve: str, settings: Mapping[str, Any], labels: Mapping[str, Any], why: Sequence[str]
+    path: Path,
+    *,
+    curve: str,
+    settings: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    why: Sequence[str],
+    dropout: str | None = None,
 ) -> None:
-    """A file for ``configs/tuned`` or ``configs/matched``: the settings as overrides, and in comments where from."""
+    """A file for ``configs/tuned`` or ``configs/matched``: the settings as overrides, and in comments where from.
+
+    ``dropout`` chooses in configs/dropout, where the settings are for a curve with dropout beside one without.
+    """
     settings = dict(settings)
     defaults = [{"override /optimizer": curve}, {"override /schedule": settings.pop("schedule")}]
+    if dropout is not None:
+        defaults.append({"override /dropout": dropout})
     objective = {name: settings.pop(name) for name in OBJECTIVE if name in settings}
     body = yaml.safe_dump({"defaults": defaults, "optimizer": settings, **objective, **labels}, sort_keys=False)
     records.write_atomically(path, "# @package _global_\n" + "".join(f"# {line}\n" for line in why) + body)

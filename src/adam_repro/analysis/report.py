@@ -46,6 +46,11 @@ def build(folder: Path) -> None:
     """Draw the figure whose data lie in ``folder`` (where it has one) and decide its claims into ``verdicts.csv``."""
     if load_provenance(folder)["figure"] in figures.FIGURES:
         figures.save(load(folder), folder)
+    decide(folder)
+
+
+def decide(folder: Path) -> None:
+    """Decide the claims of the figure whose data lie in ``folder`` into ``verdicts.csv``."""
     _write_csv(folder / "verdicts.csv", claims.decide(folder))
 
 

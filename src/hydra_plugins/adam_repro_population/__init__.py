@@ -107,8 +107,8 @@ CURVES = ("optimizer", "tuned", "matched")  # the groups whose option names a cu
 
 
 def _plain(option: str) -> str:
-    """fig1_mnist/sgd_nesterov and SGDNesterov are one curve."""
-    return option.rsplit("/", 1)[-1].replace("_", "").lower()
+    """fig1_mnist/sgd_nesterov and SGDNesterov are one curve, and fig3_first_epochs/sgd_nesterov+dropout its variant."""
+    return option.rsplit("/", 1)[-1].partition("+")[0].replace("_", "").lower()
 
 
 def _values(override: Override) -> list[str]:

@@ -105,6 +105,12 @@ def training_cost(
         axes.legend(**{"fontsize": 7.5 if small else None, "labelspacing": 0.3, "handlelength": 3.2, **place})
 
 
+def matched_costs(axes: Axes, data: FigureData, frame: Frame, *, legend: dict[str, Any]) -> None:
+    """Training cost under the settings nearest to the printed curves, over those."""
+    training_cost(axes, data, frame, arm="matched", small=True, legend=legend)
+    axes.set_title("Matched to the printed curves")
+
+
 def below(axes: Axes) -> dict[str, Any]:
     """A legend's place under the axis label, for a panel that its curves fill."""
     assert axes.figure is not None

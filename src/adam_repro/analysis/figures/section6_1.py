@@ -16,6 +16,7 @@ from adam_repro.analysis.figures.panels import (
     Frame,
     below,
     caption,
+    matched_costs,
     sensitivity,
     stamp_if_stand_in,
     training_cost,
@@ -61,9 +62,8 @@ def _regression(
     training_cost(panels["tuned"], data, frame, arm="tuned")
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
     if matched:
-        legend = matched(panels["matched"]) if data.provenance["provenance"] == "real" else None
-        training_cost(panels["matched"], data, frame, arm="matched", small=True, legend=legend)
-        panels["matched"].set_title("Matched to the printed curves")
+        legend = matched(panels["matched"]) if data.provenance["provenance"] == "real" else {"loc": "best"}
+        matched_costs(panels["matched"], data, frame, legend=legend)
     training_cost(panels["default"], data, frame, arm="default", printed=False, small=True)
     panels["default"].set_title("Default settings")
     sensitivity(panels["grid"], data)

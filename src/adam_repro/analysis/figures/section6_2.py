@@ -17,6 +17,7 @@ from adam_repro.analysis.figures.panels import (
     Frame,
     below,
     caption,
+    matched_costs,
     other_column,
     stamp_if_stand_in,
     training_cost,
@@ -46,7 +47,8 @@ def fig2_deterministic(data: FigureData) -> Figure:
 
 def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure:
     three = len(data.arm("masks")) > 0
-    there = {"default": len(data.arm("default")) > 0, "accuracy": True, "masks": three}
+    shown = {name: len(data.arm(name)) > 0 for name in ("default", "matched")}
+    there = {**shown, "accuracy": True, "masks": three}
     small = [name for name, is_there in there.items() if is_there]
     drawn = Figure(figsize=(9, 8.6), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.08, 1, 0.92)))
     mosaic: list = [["tuned"] * len(small), small]
@@ -57,8 +59,11 @@ def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure
         legend = below(panels["default"])
         training_cost(panels["default"], data, frame, arm="default", printed=False, small=True, legend=legend)
         panels["default"].set_title("Default settings")
+    if "matched" in panels:
+        matched_costs(panels["matched"], data, frame, legend=below(panels["matched"]))
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
-    panels["accuracy"].set_title("Test accuracy, tuned" if three else "Test accuracy, tuned (not in the paper)")
+    crowded = len(small) > 2
+    panels["accuracy"].set_title("Test accuracy, tuned" if crowded else "Test accuracy, tuned (not in the paper)")
     if three:
         legend = below(panels["masks"])
         training_cost(panels["masks"], data, frame, arm="masks", printed=False, small=True, legend=legend)

@@ -17,6 +17,7 @@ from adam_repro.analysis.figures.panels import (
     Frame,
     below,
     caption,
+    matched_costs,
     other_column,
     stamp_if_stand_in,
     training_cost,
@@ -49,6 +50,7 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
     there = {
         "default": arm == "tuned" and len(data.arm("default")) > 0,
+        "matched": arm == "tuned" and len(data.arm("matched")) > 0,
         "accuracy": True,
         "ablated": data.finals["arm"].isin(ABLATIONS).any(),
         "inside": data.diagnostics is not None,
@@ -67,6 +69,8 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
         legend = below(panels["default"])
         training_cost(panels["default"], data, frame, arm="default", printed=False, small=True, legend=legend)
         panels["default"].set_title("Default settings")
+    if "matched" in panels:
+        matched_costs(panels["matched"], data, frame, legend=below(panels["matched"]))
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy", arm=arm)
     panels["accuracy"].set_title(f"Test accuracy, {arm} (not in the paper)")
     if "ablated" in panels:

@@ -1,0 +1,77 @@
+"""Commands of the project as a user gives them, each in a process of its own that finds its imports done.
+
+They take four seconds, and most commands that tests give not much more. A server has them, uncompiled, and is forked
+for each command: it computes nothing, so it has one thread and no state that a fork could break.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
+
+
+def run(script: Path, *arguments: str, cwd: Path, environment: Mapping[str, str] = {}) -> subprocess.CompletedProcess:
+    """What ``python script arguments`` does in the folder ``cwd``, with ``environment`` added to this process's."""
+    server = _server()
+    assert server.stdin is not None and server.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        said = [os.path.join(folder, name) for name in ("stdout", "stderr")]
+        command, surroundings = [str(script), *arguments], {**os.environ, **UNCOMPILED, **environment}
+        request = {"command": command, "cwd": str(cwd), "said": said, "environment": surroundings}
+        print(json.dumps(request), file=server.stdin, flush=True)
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(command, status, *(Path(path).read_text() for path in said))
+
+
+@functools.cache
+def _server() -> subprocess.Popen:
+    """Starts with the first command and ends with this process."""
+    command, pipe = [sys.executable, __file__], subprocess.PIPE
+    server = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | UNCOMPILED)
+    atexit.register(server.communicate)
+    return server
+
+
+def serve() -> None:
+    """Take requests from standard input, one at a time, and answer each with its exit status."""
+    import adam_repro.analysis.page
+    import adam_repro.analysis.report
+    import adam_repro.search  # noqa: F401 - and with it the rest
+
+    gc.freeze()  # what is imported is shared, as long as nobody counts it anew
+    for line in sys.stdin:
+        request = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            become(**request)
+            return
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+
+def become(command: list[str], cwd: str, said: list[str], environment: dict[str, str]) -> None:
+    """Run a script as Python does that is started with it."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, path in enumerate((os.devnull, *said)):
+        opened = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.argv = command
+    sys.path[:1] = [str(Path(command[0]).parent), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    runpy.run_path(command[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve()
