@@ -149,16 +149,18 @@ def train(
 
 
 @functools.cache
-def tuned(problem: Problem, decays: bool) -> float:
-    """The step size with the lowest training cost on the tuning seeds."""
-    found = train(problem, list(TUNING_SEEDS), GRID, decays=[decays] * len(GRID))
-    return GRID[int(found.train.mean(0).argmin())]
+def tuned(problem: Problem) -> tuple[float, float]:
+    """The step sizes with the lowest training cost on the tuning seeds: a constant one, and one that falls."""
+    falls = [False, True]
+    found = train(problem, list(TUNING_SEEDS), GRID * 2, decays=[fall for fall in falls for _ in GRID])
+    constant, falling = found.train.mean(0).unflatten(0, (len(falls), len(GRID))).argmin(1).tolist()
+    return GRID[constant], GRID[falling]
 
 
 @functools.cache
 def reported(problem: Problem, seed: int) -> Runs:
     """Ten seeds of three arms: the default step size, the tuned constant one, the tuned falling one."""
-    arms = [DEFAULT_LR, tuned(problem, False), tuned(problem, True)]
+    arms = [DEFAULT_LR, *tuned(problem)]
     return train(problem, list(range(seed, seed + SEEDS)), arms, decays=[False, False, True])
 
 
@@ -221,7 +223,7 @@ def _against_torch(seed: int) -> float:
 def defaults(seed: int) -> Iterator[Measurement]:
     """C28: the final training cost with the default step size over that with the tuned one, seed by seed."""
     for problem in PROBLEMS:
-        yield "tuned alpha", problem.name, tuned(problem, False)
+        yield "tuned alpha", problem.name, tuned(problem)[0]
         costs = reported(problem, seed).train
         for place in range(SEEDS):
             setting = f"{problem.name}, seed {seed + place}"
