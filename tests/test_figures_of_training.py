@@ -278,13 +278,15 @@ def test_legends_of_small_panels_lie_below_their_curves(tmp_path, name):
 
 def test_no_text_is_cut_off_or_lies_on_the_caption(tmp_path):
     for name in CURVES:
-        drawn = draw(tmp_path / name, name, ablation=True)
+        drawn = draw(tmp_path / name, name, arms=("tuned", "default", "matched"), ablation=True)
         drawn.draw_without_rendering()
         for axes in drawn.axes:
-            for text in (axes._left_title, axes.xaxis.label):
+            legends = [legend] if (legend := axes.get_legend()) else []
+            for text in (axes._left_title, axes.xaxis.label, *legends):
                 box = text.get_window_extent()
-                assert box.x1 <= drawn.bbox.x1 + 1 and box.x0 >= -1, (name, text.get_text())
-                assert not text.get_text() or box.y0 > drawn.texts[0].get_window_extent().y1
+                assert box.x1 <= drawn.bbox.x1 + 1 and box.x0 >= -1, (name, text)
+                said = text in legends or text.get_text()
+                assert not said or box.y0 > drawn.texts[0].get_window_extent().y1, (name, text)
 
 
 def vae(form, beta1, beta2, lr, seed):

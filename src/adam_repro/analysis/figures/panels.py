@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,11 @@ def training_cost(
     if axes.get_legend_handles_labels()[0]:
         place = legend or {"loc": "best"}
         axes.legend(**{"fontsize": 7.5 if small else None, "labelspacing": 0.3, "handlelength": 3.2, **place})
+
+
+def in_pairs(large: str, small: Sequence[str]) -> list[list[str]]:
+    """The rows of a mosaic: the large panel, then the small ones two by two, an odd last one across the figure."""
+    return [[large, large], *([small[i], small[i : i + 2][-1]] for i in range(0, len(small), 2))]
 
 
 def matched_costs(axes: Axes, data: FigureData, frame: Frame, *, legend: dict[str, Any]) -> None:

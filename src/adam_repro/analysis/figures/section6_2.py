@@ -17,6 +17,7 @@ from adam_repro.analysis.figures.panels import (
     Frame,
     below,
     caption,
+    in_pairs,
     matched_costs,
     other_column,
     stamp_if_stand_in,
@@ -46,13 +47,13 @@ def fig2_deterministic(data: FigureData) -> Figure:
 
 
 def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure:
-    three = len(data.arm("masks")) > 0
-    shown = {name: len(data.arm(name)) > 0 for name in ("default", "matched")}
-    there = {**shown, "accuracy": True, "masks": three}
-    small = [name for name, is_there in there.items() if is_there]
-    drawn = Figure(figsize=(9, 8.6), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=(0, 0.08, 1, 0.92)))
-    mosaic: list = [["tuned"] * len(small), small]
-    panels: dict[str, Axes] = drawn.subplot_mosaic(mosaic, height_ratios=[1.35, 1])
+    arms = [name for name in ("default", "matched") if len(data.arm(name))]
+    small = [*arms, "accuracy", *(["masks"] if len(data.arm("masks")) else [])]
+    rows: list = in_pairs("tuned", small)
+    height = 4.9 + 3.7 * (len(rows) - 1)
+    rect = (0, 0.69 / height, 1, 1 - 0.69 / height)
+    drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
+    panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.35, *[1] * (len(rows) - 1)])
     training_cost(panels["tuned"], data, frame, arm="tuned")
     panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
     if "default" in panels:
@@ -62,9 +63,8 @@ def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure
     if "matched" in panels:
         matched_costs(panels["matched"], data, frame, legend=below(panels["matched"]))
     other_column(panels["accuracy"], data, "test_accuracy", label="test accuracy")
-    crowded = len(small) > 2
-    panels["accuracy"].set_title("Test accuracy, tuned" if crowded else "Test accuracy, tuned (not in the paper)")
-    if three:
+    panels["accuracy"].set_title("Test accuracy, tuned (not in the paper)")
+    if "masks" in panels:
         legend = below(panels["masks"])
         training_cost(panels["masks"], data, frame, arm="masks", printed=False, small=True, legend=legend)
         panels["masks"].set_title("SFO and dropout masks")

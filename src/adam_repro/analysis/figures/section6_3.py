@@ -17,6 +17,7 @@ from adam_repro.analysis.figures.panels import (
     Frame,
     below,
     caption,
+    in_pairs,
     matched_costs,
     other_column,
     stamp_if_stand_in,
@@ -56,7 +57,7 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
         "inside": data.diagnostics is not None,
     }
     small = [name for name, is_there in there.items() if is_there]
-    rows: list[list[Any]] = [["large", "large"], *([small[i], small[i : i + 2][-1]] for i in range(0, len(small), 2))]
+    rows: list[list[Any]] = in_pairs("large", small)
     height = 5.1 + 3.1 * (len(rows) - 1)
     rect = (0, 0.8 / height, 1, 1 - 0.8 / height)
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
