@@ -41,7 +41,6 @@ def main():
     run([sys.executable, "-m", "venv", "--clear", str(VENV)], "The virtual environment could not be made")
     python = str(VENV / "bin" / "python")
     install = [python, "-m", "pip", "install", "--disable-pip-version-check", "-e", ".[dev]", "-c", "constraints.txt"]
-    install.append("--no-compile")  # it would compile for a minute what is never imported, too
     run(install, "The packages could not be installed")
     STAMP.write_text(recipe.hexdigest())
     print(f"Ready: source {VENV.relative_to(ROOT)}/bin/activate\n", flush=True)
