@@ -117,7 +117,7 @@ def mark_as_long(checkpoint):
 
 
 @pytest.mark.slurm
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)  # each command has a limit of its own
 def test_a_sweep_on_slurm_survives_interrupts_cancels_and_time_limits_and_makes_the_records_of_a_local_one(
     results, tmp_path
 ):

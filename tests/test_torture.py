@@ -24,6 +24,7 @@ from adam_repro.workers import get_ready
 
 KILLS, SEED = 40, 0  # at random moments
 TRACKING = {"populations": "disabled", "runs": "disabled", "figure": "offline"}
+pytestmark = pytest.mark.timeout(3 * torture.LONGEST_SECONDS)  # each command has a limit of its own
 EVERY_FULL = [torture.FULL[start::5] for start in range(5)]  # a disk for each of these: all kinds of cases in each
 
 

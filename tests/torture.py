@@ -268,7 +268,9 @@ def ended(process: subprocess.Popen, output: Path) -> tuple[int, str]:
         status = process.wait(LONGEST_SECONDS)
     except subprocess.TimeoutExpired:
         status = errno.ETIMEDOUT
-        kill(process)
+    finally:
+        if process.returncode is None:
+            kill(process)
     return status, output.read_text(errors="replace")
 
 
