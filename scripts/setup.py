@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STAMP = VENV / ".installed"
-OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST, NEWEST = (3, 11, 4), (3, 13)  # tarfile has its data filter since 3.11.4
 GIGABYTES = {"Linux": (2.9, 6.3)}  # to download, on disk: torch's Linux builds bring the CUDA libraries
 GIGABYTES_ELSEWHERE = (0.4, 1.6)
 
@@ -47,7 +47,7 @@ def main():
 
 
 def check_python():
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+    if sys.version_info[:3] < OLDEST or sys.version_info[:2] > NEWEST:
         stop(
             f"{sys.executable} is Python {platform.python_version()}, and Python {'.'.join(map(str, OLDEST))} to "
             f"{'.'.join(map(str, NEWEST))} is needed. Name one: `make setup PYTHON=python3.12`."

@@ -164,12 +164,13 @@ def test_a_missing_venv_module_is_named_with_its_package_before_anything_else(se
     assert setup.commands == []
 
 
-def test_another_python_is_refused_with_the_remedy(setup, monkeypatch, capsys):
-    monkeypatch.setattr(setup.sys, "version_info", namedtuple("V", "major minor micro")(3, 9, 1))
+@pytest.mark.parametrize("version", [(3, 9, 1), (3, 11, 3), (3, 14, 0)])
+def test_another_python_is_refused_with_the_remedy(setup, monkeypatch, capsys, version):
+    monkeypatch.setattr(setup.sys, "version_info", namedtuple("V", "major minor micro")(*version))
     with pytest.raises(SystemExit):
         setup.main()
     error = capsys.readouterr().err
-    assert "3.11 to 3.13" in error and "PYTHON=" in error
+    assert "3.11.4 to 3.13" in error and "PYTHON=" in error
     assert setup.commands == []
 
 
