@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ import torch
 import workloads
 from workloads import CPU, FOREIGN, IN_STEP, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
 
-from adam_repro import records
+from adam_repro import memory, records
 from adam_repro.app import shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import settle_process
@@ -175,17 +174,7 @@ def serve(
     connection.send(None)
     while (steps := connection.recv()) is not None:
         connection.send(turn(steps))
-    connection.send(peak_memory())
-
-
-def peak_memory() -> float:
-    """The most memory that this process has had, in MB."""
-    try:
-        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6  # "VmHWM:  123 kB"
-    except (OSError, ValueError):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    connection.send(memory.peak() / 1e6)
 
 
 def measure(

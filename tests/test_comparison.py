@@ -85,7 +85,7 @@ def test_a_search_space_is_yaml_a_file_or_adams(tmp_path):
     assert search_space("fig1_mnist", str(tmp_path / "space.yaml")) == {"lr": [1e-3], "schedule": ["constant"]}
 
 
-@pytest.mark.parametrize("given", ["{lr: 1e-3}", "[1e-3]", "{lr: [}", "lr", "{lr: []}"])
+@pytest.mark.parametrize("given", ["{lr: 1e-3}", "[1e-3]", "{lr: [}", "lr", "{lr: []}", "lr" * 200])
 def test_what_is_no_search_space_is_refused(given):
     with pytest.raises(UserError, match=r"SEARCH=.* is no (search space|YAML)"):
         search_space("fig1_mnist", given)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -179,6 +180,21 @@ def test_what_is_missing_is_downloaded_through_torchvision_once(tmp_path, server
     server.clear()
     mnist.load.cache_clear()
     assert mnist.load(tmp_path, stand_in="forbid").provenance == "real"
+
+
+def test_of_two_downloads_the_slower_one_takes_what_the_faster_one_has_put_there(tmp_path, server, monkeypatch):
+    take_for_mnist(monkeypatch, blank_mnist())
+    offer(server, monkeypatch, blank_mnist())
+    folder, read = tmp_path / "MNIST" / "raw", mnist.read
+
+    def read_slowly(downloaded):
+        if not folder.exists():
+            shutil.copytree(downloaded, folder)
+        return read(downloaded)
+
+    monkeypatch.setattr(mnist, "read", read_slowly)
+    assert mnist.load(tmp_path, stand_in="forbid").provenance == "real"
+    assert [path.name for path in folder.parent.iterdir()] == ["raw"], "nothing else is left"
 
 
 def test_what_is_to_be_found_is_not_downloaded(tmp_path, server, monkeypatch):

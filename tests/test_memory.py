@@ -1,6 +1,7 @@
 """Workers are as many as there is memory for."""
 
 import math
+import os
 
 import pytest
 
@@ -57,6 +58,13 @@ def test_the_limits_of_the_older_control_groups_count(machine):
 
 def test_this_machine_has_room():
     assert 2**20 < memory.available()
+
+
+def test_the_peak_stays_when_memory_is_given_back():
+    before = memory.peak()
+    held = bytearray(os.urandom(2**20)) * 400
+    del held
+    assert 300 * 2**20 < memory.peak() < 400 * 2**20 + max(before, 2**31)
 
 
 @pytest.mark.parametrize(("room", "count"), [(math.inf, 8), (8e9, 8), (3.5e9, 3), (1e9, 1), (0, 1)])

@@ -22,7 +22,7 @@ def test_a_grid_has_every_combination_once():
     assert {"lr": 0.1, "schedule": "constant", "momentum": 0.99} in trials
 
 
-@pytest.mark.parametrize("lr", [[0.1, 0.2], [0.1, 1.0], [0.3, 0.1]])
+@pytest.mark.parametrize("lr", [[0.1, 0.2], [0.1, 1.0], [0.3, 0.1], [0, 0.1], [-0.1], ["abc"], [None]])
 def test_a_grid_that_is_no_run_of_half_decades_is_refused_by_name(lr):
     with pytest.raises(UserError, match=r"search space of optimizer test has lr=.*half decades"):
         grid(lr)

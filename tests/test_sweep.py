@@ -3,6 +3,7 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,17 @@ from tiny_data import OVERRIDES
 from adam_repro.app import compose
 from adam_repro.run import checkpoint_of, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
-from adam_repro.sweep import Claims, forget, grouped, left_of, populations, show_mirror
+from adam_repro.sweep import (
+    CALIBRATION_STEPS,
+    Claims,
+    _calibrated_seconds,
+    forget,
+    grouped,
+    left_of,
+    populations,
+    show_mirror,
+    show_plan,
+)
 
 serial = itertools.count()
 
@@ -143,3 +154,20 @@ def test_the_command_that_uploads_is_named_with_the_place_of_the_runs(tmp_path, 
     (line,) = (line for line in made.stdout.splitlines() if "wandb_sync" in line)  # make says more inside another make
     asked = shlex.split(line)
     assert asked[-2:] == ["scripts/wandb_sync.py", f"--results={tmp_path}/my results/quick/fig1_mnist"], made.stderr
+
+
+def test_a_plan_times_groups_of_each_size_of_minibatches(monkeypatch, capsys):
+    monkeypatch.setattr("adam_repro.sweep._calibrated_seconds", lambda group: 3600.0 * group[0].steps)
+    jobs = [
+        prepare(compose("logistic_regression", [*OVERRIDES, "epochs=1", f"batch_size={size}"])) for size in (10, 100)
+    ]
+    show_plan(jobs, workers=1)
+    assert f"about {sum(job.steps for job in jobs):.3f} core-hours" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("evaluate_at", "evaluations"), [("null", 9), ("[]", 1), ("[0,4]", 3)])
+def test_a_plan_counts_the_evaluations_that_a_run_has(monkeypatch, evaluate_at, evaluations):
+    monkeypatch.setattr("adam_repro.sweep.time", SimpleNamespace(perf_counter=itertools.count().__next__))
+    job = prepare(compose("logistic_regression", [*OVERRIDES, "epochs=8", f"evaluate_at={evaluate_at}"]))
+    a_step, of_test, of_training = 1 / CALIBRATION_STEPS, 1, 28 / 10
+    assert _calibrated_seconds([job]) == pytest.approx(job.steps * a_step + evaluations * (of_test + of_training))

@@ -87,6 +87,27 @@ def test_a_process_that_dies_costs_its_own_group_only(events):
     assert finished(events)[0] is finished(events)[3] is None
 
 
+class Deadly:
+    """What a worker dies of before it has read its first group."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_a_process_that_dies_before_it_reads_its_group_costs_that_group_only(forked):
+    groups = [
+        [Task("1")],
+        [Task("2" * 10**6)],
+        [Task("3")],
+    ]  # which a dead reader's pipe takes, and one that it does not
+    turns = Free(groups)
+    assert finished(run_groups(Deadly(), groups, 2, turns, forked=forked)) == dict.fromkeys(
+        range(3), "its process died (exit code 3)"
+    )
+    assert turns.ended == {0, 1, 2}
+
+
 def test_costs_are_told_in_the_order_of_the_group(events):
     (told,) = (event for event in events if isinstance(event, Epoch) and event.group == 0)
     assert sorted(told.costs) == [(0, 1.0), (1, 2.0)]

@@ -28,7 +28,8 @@ def write(folder: Path, measured: Mapping[str, Measure], *, scale: str, seed: in
     """Measure everything; write ``measurements.csv`` and ``provenance.json`` into ``folder``.
 
     No data set is involved, and nothing depends on the scale. On one thread: two gain nothing on tensors so small, and
-    beside another process they take five times as long. Nor is anything compiled: no optimizer makes many steps here.
+    beside another process they take five times as long. Nor is anything compiled in this process: no
+    optimizer makes many steps in it.
     """
     torch.set_num_threads(1)
     with in_a_run_of(steps=0):

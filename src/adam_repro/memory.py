@@ -1,9 +1,11 @@
-"""How much memory there is, and how many processes that train have room in it."""
+"""How much memory there is, how much a process has had, and how many processes that train have room in it."""
 
 from __future__ import annotations
 
 import math
 import re
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +50,11 @@ def _text(path: Path) -> str:
 def fitting(processes: int, each: float, room: float) -> int:
     """How many of ``processes`` that need ``each`` so many bytes have room; at least one, which may do with less."""
     return max(1, int(min(processes, room / each)))
+
+
+def peak() -> float:
+    """The most bytes of memory that this process has had."""
+    if told := re.search(r"^VmHWM:\s+(\d+) kB$", _text(Path("/proc/self/status")), re.MULTILINE):
+        return 1024.0 * int(told[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

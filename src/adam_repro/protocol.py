@@ -33,12 +33,14 @@ class Grid:
     @classmethod
     def of(cls, search: Mapping[str, Sequence], *, name: str) -> Grid:
         """The grid of an optimizer's ``search:`` node; UserError where its learning rates are no half decades."""
-        numbers = [_number(lr) for lr in search["lr"]]
+        asked = search["lr"]
+        positive = all(isinstance(lr, int | float) and 0 < lr < math.inf for lr in asked)
+        numbers = [_number(lr) for lr in asked] if positive else []
         lrs = tuple(half_decade(number) for number in numbers)
-        gapless = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        if not gapless or not all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(lrs, search["lr"], strict=True)):
+        gapless = numbers == [*range(numbers[0], numbers[0] + len(asked))] if positive else False
+        if not gapless or not all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(lrs, asked, strict=True)):
             raise UserError(
-                f"The search space of optimizer {name} has lr={list(search['lr'])}. Give rising half decades without a "
+                f"The search space of optimizer {name} has lr={list(asked)}. Give rising half decades without a "
                 "gap, such as [1e-3, 3e-3, 1e-2], so that a grid can be extended and its edges be told."
             )
         return cls(lrs, {key: tuple(values) for key, values in search.items() if key != "lr"})

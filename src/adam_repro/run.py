@@ -38,8 +38,8 @@ from adam_repro.optimizers import OPTIMIZERS, SFO
 from adam_repro.partition import Partitioned
 from adam_repro.settings import (
     check_device,
-    check_numbers,
     check_results,
+    check_values,
     checked_settings,
     optimizer_class,
     partitioned,
@@ -108,7 +108,7 @@ def prepare(cfg: DictConfig) -> Job:
             f"({str(error).splitlines()[0]}). A model that takes it from its data set needs one that has it: give the "
             "model and the dataset that belong together."
         ) from None
-    check_numbers(given)
+    check_values(given)
     check_results(given["results"])
     check_device(given["device"])
     scale = given["scale"]
@@ -163,7 +163,7 @@ def prepare(cfg: DictConfig) -> Job:
         optimizer_source=identity.get("source"),
         figure=cfg.figure.name if cfg.figure is not None else None,
         arm=given["arm"],
-        curve=given["curve"] or found.__name__ + given["variant"],
+        curve=given["curve"] or found.__name__ + (given["variant"] or ""),
         tuned_at=given["tuned_at"],
         tuned_on=given["tuned_on"],
         on_grid_edge=given["on_grid_edge"],

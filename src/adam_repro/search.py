@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +183,7 @@ def search_space(figure: str, given: str | None) -> dict[str, Any]:
     if given is None:
         return {name: list(values) for name, values in usual.items()}
     try:
-        asked = OmegaConf.to_container(OmegaConf.load(given) if Path(given).is_file() else OmegaConf.create(given))
+        asked = OmegaConf.to_container(OmegaConf.load(given) if os.path.isfile(given) else OmegaConf.create(given))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"SEARCH={given} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(asked, dict) or not all(isinstance(values, list) and values for values in asked.values()):

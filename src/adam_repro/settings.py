@@ -19,10 +19,12 @@ from adam_repro.optimizers import SFO, RuleOptimizer
 
 LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers": 1, "tuned_on": 1}
 OPTIONAL = ("train_examples", "workers", "tuned_on")
+SWITCHES = ("frozen_noise", "diagnostics", "plan", "on_grid_edge")
+NAMES = ("arm", "curve", "variant")
 
 
-def check_numbers(given: dict[str, Any]) -> None:
-    """Whole and other numbers with their bounds, evaluate_at; the rest is checked by the part that it belongs to."""
+def check_values(given: dict[str, Any]) -> None:
+    """Numbers with their bounds, switches, names, evaluate_at; the rest is checked by the part that it belongs to."""
     for name, least in LEAST.items():
         value = given[name]
         if not (value is None and name in OPTIONAL) and not _is_whole(value, least):
@@ -36,6 +38,12 @@ def check_numbers(given: dict[str, Any]) -> None:
         value = given[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
             raise UserError(f"{name}={value!r} is not allowed: give a number of at least 0.")
+    for name in SWITCHES:
+        if not isinstance(given[name], bool):
+            raise UserError(f"{name}={given[name]!r} is not allowed: give true or false.")
+    for name in NAMES:
+        if not isinstance(given[name], str | None):
+            raise UserError(f"{name}={given[name]!r} is not allowed: give a name.")
     epochs = given["evaluate_at"]
     if epochs is not None and not (isinstance(epochs, list) and all(_is_whole(epoch, 0) for epoch in epochs)):
         raise UserError(
@@ -52,9 +60,11 @@ def check_results(folder: str | Path) -> None:
         raise UserError(f"results={folder} is not allowed: {there} {reason}. Give a folder that you can write to.")
 
 
-def check_device(name: str) -> None:
+def check_device(name: Any) -> None:
     """UserError unless ``name`` is of the CPU or of a GPU with CUDA, and tensors can live there on this machine."""
     try:
+        if not isinstance(name, str):
+            raise RuntimeError("it is no name")
         torch.zeros(1, device=name).item()
         if torch.device(name).type not in ("cpu", "cuda"):
             raise RuntimeError("runs are trained on a CPU or by CUDA")

@@ -9,7 +9,6 @@ that it is the optimizer's and not that of large minibatches or of compiling Ada
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from multiprocessing import get_context
 import torch
 from torch import Tensor
 
+from adam_repro import memory
 from adam_repro.measuring import Measure, Measurement
 from adam_repro.models import MLP
 from adam_repro.optimizers import SFO, Adam
@@ -27,7 +27,7 @@ MINIBATCH = 128  # Adam's (section 6.1)
 NUMBERS = (6, 12, 24, 48)  # of SFO's minibatches; 24 is about sqrt(D) / 10
 REPEATS = 3
 ADAM_STEPS = 40  # that stand for the 469 of a pass
-FEW = 32  # examples of a minibatch while the subspace fills, which is no part of what is timed
+FEW = 64  # more than NUMBERS; examples of a minibatch while the subspace fills, which is no part of what is timed
 
 
 def cost(seed: int) -> Iterator[Measurement]:
@@ -55,7 +55,7 @@ def measured(
     few = torch.rand(FEW, INPUTS), torch.randint(CLASSES, (FEW,))
     for _ in range(SFO.directions(N) + 1):
         _sfo_step(ours, sfo, *few)
-    peak = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = memory.peak()
     size = math.ceil(examples / N)
     x, y = torch.rand(size, INPUTS), torch.randint(CLASSES, (size,))
     _adam_step(theirs, adam, x[:MINIBATCH], y[:MINIBATCH])  # the first one compiles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shlex
@@ -17,12 +18,14 @@ from hydra.utils import get_class
 from adam_repro import integrity, memory, records
 from adam_repro.compilation import in_a_run_of
 from adam_repro.errors import UserError, in_full
+from adam_repro.integrity import is_evaluated
 from adam_repro.locks import Lock
 from adam_repro.optimizers import SFO
 from adam_repro.progress import Progress
 from adam_repro.run import Job, build_learner, build_model, checkpoint_of, execute, group_name, load_data
 from adam_repro.sparse import SparseRows
 from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.training import CLEAN_EXAMPLES
 from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
@@ -296,7 +299,11 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
 
 
 def _shape(group: list[Job]) -> tuple:
-    return len(group), *sorted({_rule(job) for job in group}), group[0].config["epochs"]
+    """What decides how long a group takes: all but seeds and what its optimizers and their penalties are set to."""
+    like = {
+        name: value for name, value in group[0].config.items() if name not in ("optimizer", "schedule", "l2", "seed")
+    }
+    return len(group), *sorted({_rule(job) for job in group}), json.dumps(like, sort_keys=True)
 
 
 def _seconds_of(kinds: dict[tuple, list[Job]]) -> dict[tuple, float]:
@@ -334,7 +341,9 @@ def _calibrated_seconds(group: list[Job]) -> float:
         began = time.perf_counter()
         learner.evaluate(data.test_x, data.test_y)
         evaluation = time.perf_counter() - began
-    return group[0].steps * step + config["epochs"] * 2 * evaluation
+    evaluations = sum(is_evaluated(epoch, config) for epoch in range(config["epochs"] + 1))
+    of_both = 1 + min(len(data.train_y), CLEAN_EXAMPLES) / len(data.test_y)  # of training examples, too
+    return group[0].steps * step + evaluations * of_both * evaluation
 
 
 def _write_index(folder: Path, jobs: Sequence[Job]) -> None:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -99,7 +99,8 @@ def run_groups(
                     if ours:
                         worker = idle.pop()
                         worker.group = group
-                        worker.connection.send((group, groups[group]))
+                        with suppress(ConnectionError):  # it has died: what it says is its end
+                            worker.connection.send((group, groups[group]))
                     else:
                         yield Finished(group, None)
             busy = [worker for worker in workers if worker.group is not None]
@@ -144,7 +145,7 @@ def _receive(worker: Worker) -> Epoch | Finished:
     assert worker.group is not None
     try:
         return worker.connection.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):  # the latter where it died with the group unread
         worker.process.join()
         return Finished(worker.group, f"its process died (exit code {worker.process.exitcode})")
 

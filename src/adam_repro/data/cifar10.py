@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import pickle
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 
 from adam_repro.data import Dataset, shapes
 from adam_repro.data.caching import cached, checked, checksum_of, kept, key_of, state_of
-from adam_repro.data.fetching import obtained, unreachable, workplace
+from adam_repro.data.fetching import moved, obtained, unreachable, workplace
 from adam_repro.data.order import generator
 from adam_repro.data.whitening import PREPROCESSING, description
 from adam_repro.errors import UserError
@@ -183,7 +182,7 @@ def download(root: Path) -> str | None:
     try:
         with workplace("CIFAR-10", root) as temporary:
             CIFAR10(str(temporary), download=True)
-            os.rename(temporary / BATCHES, root / BATCHES)
+            moved(temporary / BATCHES, root / BATCHES)
     except (OSError, RuntimeError) as error:
         return f"the download failed: {error}"
     return None

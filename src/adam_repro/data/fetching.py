@@ -64,8 +64,8 @@ def obtained(
 def workplace(name: str, folder: Path) -> Iterator[Path]:
     """A new folder in ``folder`` for what is downloaded or unpacked, gone afterwards with all that is left in it.
 
-    What is whole is moved out of it, so that nothing half-written is ever found. UserError where ``folder`` cannot be
-    written.
+    What is whole is ``moved`` out of it, so that nothing half-written is ever found. UserError where ``folder`` cannot
+    be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,3 +105,12 @@ def unreachable(urls: tuple[str, ...]) -> str | None:
     thread.start()
     thread.join(PROBE_SECONDS)
     return answers[0] if answers else f"no server that has it answered within {PROBE_SECONDS:.0f} s"
+
+
+def moved(whole: Path, target: Path) -> None:
+    """Move what is whole to its place, unless another process was faster."""
+    try:
+        whole.rename(target)
+    except OSError:
+        if not target.exists():
+            raise

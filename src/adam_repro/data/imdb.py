@@ -19,7 +19,7 @@ import torch
 
 from adam_repro.data import Dataset, reviews
 from adam_repro.data.caching import cached, checksum_of, key_of
-from adam_repro.data.fetching import obtained, unreachable, workplace
+from adam_repro.data.fetching import moved, obtained, unreachable, workplace
 from adam_repro.data.order import generator
 from adam_repro.errors import UserError
 from adam_repro.sparse import SparseRows
@@ -169,8 +169,7 @@ def download(root: Path) -> str | None:
         try:
             unpack(placed if by_hand else received(temporary / ARCHIVE), temporary)
             reviews_in(temporary / "aclImdb")
-            if not (root / "aclImdb").exists():  # else another process was faster
-                (temporary / "aclImdb").rename(root / "aclImdb")
+            moved(temporary / "aclImdb", root / "aclImdb")
         except (OSError, EOFError, zlib.error, http.client.HTTPException, tarfile.TarError, UserError) as error:
             if not by_hand:
                 return f"the download failed: {error}"

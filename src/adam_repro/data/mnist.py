@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from adam_repro.data import Dataset, digits
-from adam_repro.data.fetching import obtained, unreachable, workplace
+from adam_repro.data.fetching import moved, obtained, unreachable, workplace
 from adam_repro.errors import UserError
 
 FILES = {  # md5 of the raw files, as published
@@ -111,7 +111,7 @@ def download(root: str | Path) -> str | None:
         with workplace("MNIST", target) as temporary:
             MNIST(str(temporary), download=True)
             read(temporary / "MNIST" / "raw")
-            (temporary / "MNIST" / "raw").rename(target / "raw")
+            moved(temporary / "MNIST" / "raw", target / "raw")
     except (OSError, RuntimeError) as error:
         return f"the download failed: {error}"
     return None

@@ -41,8 +41,9 @@ class AMSGrad(RuleOptimizer):
         eps: epsilon, in the units of g.
 
     Form: torch's: the maximum is taken of v before its bias correction. Reddi et al. have neither
-    bias corrections nor epsilon. The maximum keeps alpha / sqrt(v_hat) from growing, which the proof
-    of Theorem 4.1 takes for granted of Adam; it costs a third vector of the parameters' size.
+    bias corrections nor epsilon. The maximum keeps alpha / sqrt(v) from growing, which the proof of
+    Theorem 4.1 takes for granted of Adam, and the bias correction lets alpha / sqrt(v_hat) grow in the
+    first steps; it costs a third vector of the parameters' size.
 
     Defaults: those of Adam, as in torch.
 

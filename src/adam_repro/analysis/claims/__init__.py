@@ -23,7 +23,7 @@ from adam_repro.analysis.measurements import load
 
 COLUMNS = ["claim", "section", "statement", "verdict", "effect", "low", "high", "unit", "n", "scale", "provenance"]
 COLUMNS += ["matched", "note"]
-VERDICTS = ("supported", "contradicted", "inconclusive", "protocol-dependent", "not testable")
+VERDICTS = ("supported", "contradicted", "inconclusive", "not testable")
 SECTIONS = (
     "properties",
     "online_convex",
