@@ -71,7 +71,7 @@ def test_adam_is_as_fast_as_adagrad_by_the_ratio_of_passes(tmp_path, adam, adagr
 def test_a_miss_counts_as_infinitely_many_passes(tmp_path):
     frame = verdicts(write_passes(tmp_path, {"Adam": SOON, "AdaGrad": NEVER}, figure="fig1_imdb"))
     assert frame.loc["L11a", "effect"] == 0
-    assert "a run that misses the target counts as diverged" in frame.loc["L11a", "note"]
+    assert "a run that misses the target counts as one that diverged" in frame.loc["L11a", "note"]
     assert "Adam 1 and AdaGrad never" in frame.loc["L11a", "note"]
 
 
@@ -125,7 +125,7 @@ def test_the_level_at_which_adam_does_worst_decides_against_sfo(tmp_path):
     late = [1.0] * 2 + falling(2.2, by=24, floor=2e-5)
     row = against_sfo(tmp_path, late, [1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.09] + [2e-5] * 19)
     assert row["verdict"] == "contradicted", "it is first at 0.1 alone"
-    assert "at 0.0001;" in row["note"] and "0.1: 5 and 6" in row["note"]
+    assert "ratio of passes until 0.0001;" in row["note"] and "0.1: 5 and 6" in row["note"]
     assert row["matched"] == "printed x: 11 and 23"
 
 

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import write_figure
 from matplotlib.figure import Figure
@@ -53,6 +54,24 @@ def test_a_legend_names_setting_and_n_and_marks_what_the_paper_lacks(tmp_path):
     assert labels[1].startswith("SGDNesterov, lr 0.1, momentum 0.9, n = 5")
     assert [label.endswith(" *") for label in labels] == [False, False, False, True]
     assert lines(axes)["RMSProp"].get_linewidth() < lines(axes)["Adam"].get_linewidth()
+
+
+def test_a_legend_names_what_was_chosen_beside_the_learning_rate(tmp_path):
+    folder = write_figure(tmp_path, FINALS | {("default", "Adam"): 0.25}, grid=GRID)
+    finals = pd.read_csv(folder / "finals.csv")
+    adam = finals["curve"] == "Adam"
+    finals.loc[adam, "hyper"] = '{"beta1":0.9,"beta2":0.999}'
+    finals.loc[adam & (finals["arm"] == "tuned"), "hyper"] = '{"beta1":0.99,"beta2":0.999}'
+    finals.to_csv(folder / "finals.csv", index=False)
+    axes = fig1_mnist(FigureData.load(folder)).axes
+    assert lines(axes[0])["Adam"].get_label() == "Adam, lr 0.1, beta1 0.99, n = 5: 0.2400"
+    assert lines(axes[2])["Adam"].get_label() == "Adam, lr 0.1, n = 5"
+
+
+def test_the_panel_of_learning_rates_names_the_momentum_that_they_share(tmp_path):
+    folder = write_figure(tmp_path, FINALS, grid={("SGDNesterov", 0.1): 0.3, ("Adam", 0.1): 0.25})
+    labels = [line.get_label() for line in lines(fig1_mnist(FigureData.load(folder)).axes[3]).values()]
+    assert sorted(labels) == ["Adam, n = 5", "SGDNesterov, μ 0.9, n = 5"]
 
 
 def test_real_data_lie_over_the_printed_curves_faintly(tmp_path):

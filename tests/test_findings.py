@@ -3,8 +3,9 @@
 import math
 import shutil
 
+import pandas as pd
 import pytest
-from made_up import write_figure
+from made_up import write_figure, write_vae_grid
 
 from adam_repro.analysis import findings, report
 from adam_repro.errors import UserError
@@ -43,6 +44,18 @@ def test_a_figure_that_was_run_is_found_in_its_place_with_what_it_is_short_of(do
     assert [row[0].partition(",")[0] for row in rows] == ["| Adam", "| RMSProp", "| AdaGrad"]
     assert rows[0][1].startswith("0.006002 [") and rows[0][2] == "3" and rows[2][1] == "diverged on 1 of 3 seeds"
     assert "\n- L12a, §6.2: " in section and ", n = 3." in section
+
+
+def test_the_grid_of_figure_4_says_which_of_its_runs_went_on_and_sfo_stands_among_the_ends_of_figure_2(docs, reference):
+    write_vae_grid(reference / "fig4", lambda *_: 100.0, seeds=1, milestones=(10,))
+    finals = pd.read_csv(reference / "fig4" / "finals.csv")
+    later = finals[finals["hyper"].str.contains('"beta1": 0.9') & finals["hyper"].str.contains('"beta2": 0.99,')]
+    pd.concat([finals, later.assign(epochs=100)]).to_csv(reference / "fig4" / "finals.csv", index=False)
+    report.build(reference / "fig4")
+    findings.write(docs, reference)
+    text = (docs / "findings.md").read_text()
+    assert "10 passes (the grid's runs with beta1 0.9, beta2 0.99 also for 100), " in text
+    assert "\n| SFO, 24 subfunctions | " in text
 
 
 def test_a_page_without_its_mark_is_refused_by_name(docs, reference):

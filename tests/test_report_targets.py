@@ -57,6 +57,18 @@ def test_seconds_are_steps_times_the_time_of_a_step_where_it_was_measured(tmp_pa
     assert arrivals(tmp_path / "again", step_ms={"mlp": 2.0})[0.30, "Adam"].seconds is None
 
 
+def test_steps_of_sfo_are_its_own_minibatches(tmp_path):
+    paths, arms = {"Adam": [0.7, 0.09], "SFO": [0.7, 0.09]}, {"SFO": "sfo"}
+    folder = write_passes(tmp_path / "fig2_deterministic", paths, arms=arms, figure="fig2_deterministic")
+    finals = pd.read_csv(folder / "finals.csv")
+    finals.loc[finals["curve"] == "SFO", "hyper"] = '{"subfunctions":24}'
+    finals.to_csv(folder / "finals.csv", index=False)
+    at_first = times_to_target(FigureData.load(folder), {})[:2]
+    found = {arrival.curve: arrival for arrival in at_first}
+    assert (found["Adam"].passes, found["SFO"].passes) == (2, 2)
+    assert (found["Adam"].steps, found["SFO"].steps) == (2 * STEPS, 2 * 24)
+
+
 def test_steps_with_dropout_are_not_taken_for_steps_without(tmp_path):
     paths = {name: [1.0, 0.005] for name in ("Adam", "Adam+dropout")}
     found = arrivals(tmp_path / "fig3_full", paths, {"cnn": 500.0}, figure="fig3_full")

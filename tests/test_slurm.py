@@ -15,6 +15,7 @@ import pytest
 from commands import UNCOMPILED, run
 from own_slurm import OWN_SLURM, answered
 from own_slurm import slurm as slurm_that_answers
+from torture import LONGEST_SECONDS
 
 from adam_repro import records, slurm
 from adam_repro.checkpoints import Keeper
@@ -83,7 +84,7 @@ class Command:
 
     def ended(self):
         """Its exit status and all that it said."""
-        return self.process.wait(100), self.said()
+        return self.process.wait(LONGEST_SECONDS), self.said()
 
 
 def until(condition, what, seconds=60):
@@ -117,7 +118,7 @@ def mark_as_long(checkpoint):
 
 
 @pytest.mark.slurm
-@pytest.mark.timeout(800)  # each command has a limit of its own
+@pytest.mark.timeout(3 * LONGEST_SECONDS)  # each command has a limit of its own
 def test_a_sweep_on_slurm_survives_interrupts_cancels_and_time_limits_and_makes_the_records_of_a_local_one(
     results, tmp_path
 ):

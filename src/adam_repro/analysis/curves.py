@@ -62,6 +62,14 @@ class FigureData:
         """The final results of one arm, a line a run."""
         return self.finals[self.finals["arm"] == name]
 
+    def beside_lr(self, arm: str, curve: str) -> dict[str, Any]:
+        """What a curve's runs have set beside their learning rate: momentum, and what is not as in the default arm."""
+        own, usual = (
+            {} if (runs := table[table["curve"] == curve]).empty else json.loads(runs["hyper"].iloc[0])
+            for table in (self.arm(arm), self.arm("default"))
+        )
+        return {name: value for name, value in own.items() if value != (usual | {"momentum": 0.0}).get(name, value)}
+
     def with_arm(self, name: str, sources: Mapping[str, str]) -> FigureData:
         """The same, with the runs of whole other arms in arm ``name`` as well: of each, the name of its curve there."""
 

@@ -69,6 +69,7 @@ def _found(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
         "title": CAPTIONS[folder.name].title,
         "facts": data.provenance,
         "verdicts": _verdicts(folder.name, verdicts),
+        "longer": _longer(data) if isinstance(data, FigureData) else "",
         "short": reduced(data) if isinstance(data, FigureData) else "",
         "ends": _ends(data) if isinstance(data, FigureData) else [],
         "cost": _cost(folder.name, data) if isinstance(data, FigureData) else "",
@@ -85,21 +86,40 @@ def _cost(figure: str, data: FigureData) -> str:
     return f"training cost, mean of the last {counted(min(FINAL_EPOCHS, epochs), 'pass')}"
 
 
+def _longer(data: FigureData) -> str:
+    """Which settings of the grid were run for more passes than the figure has: the betas, in words."""
+    runs = data.arm("grid")
+    runs = runs[runs["epochs"] > data.provenance["epochs"]]
+    parts = []
+    for epochs, those in runs.groupby("epochs"):
+        settings = pd.DataFrame([json.loads(text) for text in those["hyper"]])
+        named = [
+            f"{name} {' and '.join(f'{value:g}' for value in sorted(settings[name].unique()))}"
+            for name in ("beta1", "beta2")
+        ]
+        parts.append(f"the grid's runs with {', '.join(named)} also for {epochs}")
+    return "; ".join(parts)
+
+
 def _ends(data: FigureData) -> list[dict[str, Any]]:
     """The tuned curves, best first: settings, final training cost with its interval over seeds, test accuracy."""
+    data = data.with_arm("tuned", {"sfo": "SFO"})  # which has nothing to tune
     tuned = data.arm("tuned")
     last = tuned[tuned["epochs"] == tuned["epochs"].max()]
-    rows = [_end(str(curve), runs) for curve, runs in last.groupby("curve", sort=False)]
+    rows = [
+        _end(str(curve), runs, data.beside_lr("tuned", str(curve))) for curve, runs in last.groupby("curve", sort=False)
+    ]
     return sorted(rows, key=lambda row: (np.isnan(row["mean"]), row["mean"]))
 
 
-def _end(curve: str, runs: pd.DataFrame) -> dict[str, Any]:
+def _end(curve: str, runs: pd.DataFrame, others: dict[str, Any]) -> dict[str, Any]:
     first, costs, accuracy = runs.iloc[0], runs["train_cost"].to_numpy(float), runs["test_accuracy"].mean()
-    momentum = {name: value for name, value in json.loads(first["hyper"]).items() if name == "momentum" and value}
     lost = int(np.isnan(costs).sum())
+    subfunctions = json.loads(first["hyper"]).get("subfunctions")
+    settings = {"lr": first["lr"], "schedule": first["schedule"], **others}
     return {
         "curve": curve,
-        "settings": trials.in_words({"lr": first["lr"], "schedule": first["schedule"], **momentum}),
+        "settings": trials.in_words(settings) if subfunctions is None else f"{subfunctions} subfunctions",
         "mean": np.exp(np.log(costs).mean()),
         "cost": f"diverged on {lost} of {len(costs)} seeds" if lost else _with_interval(costs),
         "n": len(costs),

@@ -5,6 +5,7 @@ The levels were fixed before the runs: they are those at which the printed curve
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,12 +70,14 @@ def times_to_target(data: FigureData, step_ms: Mapping[str, float]) -> list[Arri
     """
     data, facts = data.with_arm("tuned", {"sfo": "SFO"}), data.provenance  # which has nothing to tune
     figure, real = facts["figure"], facts["provenance"] == "real"
-    steps_a_pass = math.ceil(facts["dataset"]["train_examples"] / facts["batch_size"])
+    usual = math.ceil(facts["dataset"]["train_examples"] / facts["batch_size"])
     printed = paper_curves(PANELS[figure]) if real and figure in PANELS else None
     found = []
     for target in TARGETS.get(figure, ()):
         arrivals = []
-        for curve in data.arm("tuned")["curve"].unique():
+        for curve, runs in data.arm("tuned").groupby("curve", sort=False):
+            hyper = json.loads(runs["hyper"].iloc[0])
+            steps_a_pass = hyper.get("subfunctions", usual)  # SFO has minibatches of its own
             x = passes_to(data, curve, target)
             passes = float(np.median(x)) + 1
             ms = step_ms.get(TIMED.get((figure, curve.partition("+")[2]), "")) if real else None

@@ -145,9 +145,9 @@ def _as_fast(data: FigureData, target: float) -> Better | NotRun:
     printed = [points[points["training_cost"] <= target]["epoch"].min() for points in _printed(("Adam", "AdaGrad"))]
     times = " and ".join(f"{name} {time_to_target(data, name, target)}" for name in ("Adam", "AdaGrad"))
     note = joined(
-        "" if np.isfinite(d).all() else "here a run that misses the target counts as diverged",
+        "" if np.isfinite(d).all() else "a run that misses the target counts as one that diverged",
         f"seeds with which neither reaches it, left out: {left_out}" if left_out else "",
-        f"the paper's x at {target}, median over seeds: {times}",
+        f"ratio of passes until {target}; the paper's x there, median over seeds: {times}",
         context(data),
     )
     return Better(d, f"printed x: {printed[0]:g} and {printed[1]:g}", note)

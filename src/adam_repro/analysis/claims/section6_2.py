@@ -97,9 +97,9 @@ def adam_is_faster_than_sfo(data: FigureData) -> Better | NotRun:
         for target in reached
     )
     note = joined(
-        "" if np.isfinite(d).all() else "here a run that misses the level counts as diverged",
+        "" if np.isfinite(d).all() else "a run that misses the level counts as one that diverged",
         f"seeds with which neither reaches it, left out: {left_out}" if left_out else "",
-        f"at {worst:g}; the paper's x, median over seeds, Adam and SFO: {passes}",
+        f"ratio of passes until {worst:g}; the paper's x, median over seeds, Adam and SFO: {passes}",
         f"neither comes down to {', '.join(f'{t:g}' for t in TARGETS if t not in reached)}"
         if len(reached) < len(TARGETS)
         else "",

@@ -100,7 +100,7 @@ def the_ranking_survives_a_wider_search(data: FigureData) -> Finding | NotRun:
             open_.append(" and ".join(pair))
     ranks = [" < ".join(np.log(tables[arm]).mean().sort_values().index) for arm in ARMS]
     note = joined(
-        f"narrow: {ranks[0]}; wide: {ranks[1]}",
+        f"Kendall's tau of the two orders; narrow: {ranks[0]}; wide: {ranks[1]}",
         "pairs that change, = for level within 1 %: " + ", ".join(changed) if changed else "no pair changes",
         f"undecided: {', '.join(open_)}" if open_ else "",
         context(data),

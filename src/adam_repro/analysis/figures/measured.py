@@ -39,7 +39,9 @@ def properties(data: Measurements) -> Figure:
     panels = (spike, early_steps, annealing, sparse_gradients, adagrad_limit, powers)
     for draw, axes in zip(panels, drawn.subplots(3, 2).flat, strict=True):
         draw(axes, data)
-    caption(drawn, data, "Properties of Adam and its relatives, measured on gradients of our own, in float64")
+    caption(
+        drawn, data, "Properties of Adam and its relatives, measured on gradients of our own, in float64 unless named"
+    )
     return drawn
 
 
@@ -50,7 +52,12 @@ def online_convex(data: Measurements) -> Figure:
     panels = (random_streams, reddi, sparse_features, wilson)
     for draw, axes in zip(panels, drawn.subplots(2, 2).flat, strict=True):
         draw(axes, data)
-    caption(drawn, data, "Convergence: Adam on streams of convex functions, projected, α / √t unless named")
+    caption(
+        drawn,
+        data,
+        "Convergence: Adam on streams of convex functions, projected, α / √t unless named; of Reddi et al. a is the "
+        "first stream, b the second",
+    )
     return drawn
 
 

@@ -93,10 +93,15 @@ def _grid(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
 def _words(shown: Mapping[str, FigureData]) -> str:
     text = (
         "Wide and faint: the paper's printed curves, digitised. Lines: ours, each optimizer tuned by the same "
-        "protocol, mean over n seeds with its 95 % interval; hollow markers: with dropout."
+        "protocol (SFO has nothing to tune), mean over n seeds with its 95 % interval; hollow markers: with dropout."
     )
+    if "fig4" in shown:
+        text += (
+            " Figure 4 is a grid: crosses are means with a run that diverged, triangles lie above the axis; dotted: "
+            "with correction, its steps scaled to those without."
+        )
     reductions = {name: reduced(data).removeprefix("reduced: ") for name, data in shown.items()}
-    horizons = {name: chosen_after(data.provenance) for name, data in shown.items()}
+    horizons = {name: chosen_after(data.provenance) for name, data in shown.items() if name != "fig4"}
     for heading, words in (("Reduced", reductions), ("Settings chosen after", horizons)):
         parts = "; ".join(f"{TITLES[name].partition(':')[0]}: {each}" for name, each in words.items() if each)
         text += f" {heading}: {parts}." if parts else ""

@@ -155,9 +155,11 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
         whole = table.dropna()
         lost = table.index[table.isna().any(axis=1)]
         style = style_of(name)
+        momentum = data.beside_lr("grid", str(name)).get("momentum")
+        named = f"{name}, μ {momentum}" if momentum else name
         if len(whole):
             low, high = bootstrap_interval(whole.to_numpy())
-            axes.plot(whole.index, whole.mean(axis=1), label=f"{name}, n = {whole.shape[1]}", markersize=5, **style)
+            axes.plot(whole.index, whole.mean(axis=1), label=f"{named}, n = {whole.shape[1]}", markersize=5, **style)
             axes.fill_between(whole.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
         axes.plot(lost, np.full(len(lost), 0.97), "x", color=style["color"], transform=axes.get_xaxis_transform())
     if grid.empty:
@@ -242,17 +244,19 @@ def _printed(axes: Axes, printed: pd.DataFrame, *, named: bool) -> None:
                           fontsize=8.5, arrowprops={"arrowstyle": "-", "color": color, "alpha": 0.5})  # fmt: skip
 
 
+def _symbol(name: str) -> str:
+    return {"momentum": "μ", "beta1": "β1", "beta2": "β2", "rho": "ρ", "eps": "ε"}.get(name, name)
+
+
 def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
-    """Name, learning rate with its schedule, momentum, number of seeds; in full also the final cost."""
+    """Name, learning rate with its schedule, other settings, number of seeds; in full also the final cost."""
     runs = data.arm(arm)
     runs = runs[runs["curve"] == curve]
     setting = runs.iloc[0]
-    hyper = json.loads(setting["hyper"])
-    momentum, subfunctions = hyper.get("momentum"), hyper.get("subfunctions")
+    subfunctions = json.loads(setting["hyper"]).get("subfunctions")
     rate = f"lr {setting['lr']:g}{SCHEDULES[setting['schedule']]}"
     parts = [curve, rate if subfunctions is None else f"N {subfunctions}"]
-    if momentum:
-        parts.append(f"μ {momentum:g}" if short else f"momentum {momentum:g}")
+    parts += [f"{_symbol(name) if short else name} {value}" for name, value in data.beside_lr(arm, curve).items()]
     if arm == "matched":
         parts.append(f"L2 {setting['l2']:g}")
     lost = int((runs["status"] == "diverged").sum())

@@ -68,6 +68,11 @@ def _regression(
     panels["default"].set_title("Default settings")
     sensitivity(panels["grid"], data)
     panels["grid"].set_title("Final training cost against learning rate, under lr/√t")
-    caption(drawn, data, title, panel=frame.panel)
+    more = (
+        "The grid's runs have a schedule and a momentum in common, tuned runs their own"
+        if len(data.arm("grid"))
+        else ""
+    )
+    caption(drawn, data, title, panel=frame.panel, more=more)
     stamp_if_stand_in(data, panels.values())
     return drawn
