@@ -2,21 +2,31 @@
 
 Copies what a reader can check from results/paper/<figure>/ to results/reference/<figure>/, and the chosen settings to
 configs/tuned and configs/matched. Runs join those that the reference has of the figure, so that it grows by seeds and
-arms; with ARGS=--replace they take their place. `make report SCALE=reference` then draws and decides from all of them.
+arms; with ARGS=--replace they take their place. Of two arms that ask for the same run each has it once one of them has.
+`make report SCALE=reference` then draws and decides from all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 from pathlib import Path
 
-from adam_repro.analysis.merging import merge
-from adam_repro.app import CONFIGS, shown_kindly
+import pandas as pd
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from adam_repro.analysis.gather import UNDRAWN_ARMS, settings_of
+from adam_repro.analysis.merging import lend, merge
+from adam_repro.app import CONFIGS, compose, shown_kindly
 from adam_repro.errors import UserError
-from adam_repro.search import chosen_figures
+from adam_repro.optimizers import OPTIMIZERS
+from adam_repro.search import chosen_figures, experiment_of
+from adam_repro.settings import checked_settings, optimizer_class
 from adam_repro.surroundings import PROJECT_ROOT
+from hydra_plugins.adam_repro_population import values_of
 
 RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
 OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "bench.json", "gpu.json"]
@@ -33,6 +43,8 @@ def main() -> None:
         for figure in chosen_figures(given.figure, others=OTHERS):
             for path in adopt(PROJECT_ROOT / "results" / "paper" / figure, figure, replace=given.replace):
                 print(path.relative_to(PROJECT_ROOT))
+            if figure not in OTHERS and (told := lend(PROJECT_ROOT / "results" / "reference" / figure, asked(figure))):
+                print(told)
 
 
 def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
@@ -59,6 +71,26 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return [*([path for name in RUNS if (path := reference / name).exists()] if joined else []), *copies.values()]
+
+
+def asked(figure: str) -> pd.DataFrame:
+    """The settings that the figure's config gives the curves of each arm; of grids, whose runs are not drawn, none."""
+    node = OmegaConf.load(CONFIGS / "figure" / f"{figure}.yaml")
+    parser, found = OverridesParser.create(), []
+    for arm, varied in node.hydra.sweeper.arms.items():
+        swept = [] if arm in UNDRAWN_ARMS else [f"{key}={values}" for key, values in varied.items() if key != "seed"]
+        choices = [[(each.key_or_group, value) for value in values_of(each)] for each in parser.parse_overrides(swept)]
+        for choice in itertools.product(*choices) if choices else ():
+            overrides = [f"figure={figure}", "scale=paper", *(f"{key}={value}" for key, value in choice)]
+            config = compose(experiment_of(figure), overrides)
+            OmegaConf.resolve(config)
+            optimizer = {name: value for name, value in config.optimizer.items() if name != "search"}
+            kind = optimizer_class(optimizer["_target_"])
+            if kind in OPTIMIZERS:  # as in a record
+                optimizer = checked_settings(kind, optimizer)
+            settings = settings_of({"optimizer": optimizer, "schedule": config.schedule, "l2": float(config.l2)})
+            found.append({"arm": arm, "curve": config.curve or kind.__name__ + (config.variant or ""), **settings})
+    return pd.DataFrame(found)
 
 
 if __name__ == "__main__":

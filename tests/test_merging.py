@@ -10,7 +10,7 @@ import pytest
 from made_up import write_figure, write_vae_grid
 
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.merging import merge
+from adam_repro.analysis.merging import lend, merge
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -172,3 +172,42 @@ def test_diagnostics_are_joined_too(tmp_path):
     (new / "diagnostics.csv").write_text(columns + "tuned,Adam,0,1,conv1,0.9,1,1,1,1,1\n")
     merge(old, new)
     assert FigureData.load(old).diagnostics["below_eps"].tolist() == [0.9, 0.1]
+
+
+def test_a_run_that_two_arms_ask_for_stands_in_both(tmp_path):
+    folder = write_figure(tmp_path, {("tuned", "Adam"): [0.2, 0.3], ("default", "AdaGrad"): [0.4]})
+    diagnosed = "arm,curve,seed,epoch,layer,below_eps,sqrt_v_hat_p50,step_p50,step_p99,step_max,snr\n"
+    (folder / "diagnostics.csv").write_text(diagnosed + "tuned,Adam,1,1,conv1,0.9,1,1,1,1,1\n")
+    same = {"curve": "Adam", "lr": 0.1, "schedule": "constant", "hyper": "{}", "l2": 1e-4}
+    asked = pd.DataFrame(
+        [
+            {"arm": "tuned", **same},
+            {"arm": "default", **same},
+            {"arm": "default", **same, "curve": "AdaGrad"},
+            {"arm": "default", **same, "curve": "RMSProp"},  # which no arm has
+            {"arm": "matched", **same},  # not run at all
+            {"arm": "tuned", **same, "curve": "AdaGrad", "lr": 0.2},  # another setting
+        ]
+    )
+    assert lend(folder, asked) == "lent: 2 runs to the arm default"
+    found = FigureData.load(folder)
+    assert found.finals[["arm", "curve", "seed", "train_cost"]].to_numpy().tolist() == [
+        ["tuned", "Adam", 0, 0.2],
+        ["tuned", "Adam", 1, 0.3],
+        ["default", "AdaGrad", 0, 0.4],
+        ["default", "Adam", 0, 0.2],
+        ["default", "Adam", 1, 0.3],
+    ]
+    of_adam = found.curves[found.curves["curve"] == "Adam"]
+    tuned, default = (of_adam[of_adam["arm"] == arm].drop(columns="arm") for arm in ("tuned", "default"))
+    assert len(tuned) and tuned.reset_index(drop=True).equals(default.reset_index(drop=True))
+    assert found.diagnostics["arm"].tolist() == ["tuned", "default"]
+    before = (folder / "finals.csv").read_bytes()
+    assert lend(folder, asked) == "" and (folder / "finals.csv").read_bytes() == before
+
+
+def test_an_arm_is_lent_the_seeds_that_it_lacks_and_keeps_its_own(tmp_path):
+    folder = write_figure(tmp_path, {("tuned", "Adam"): [0.2, 0.3], ("matched", "Adam"): [0.21]})
+    same = {"curve": "Adam", "lr": 0.1, "schedule": "constant", "hyper": "{}", "l2": 1e-4}
+    assert lend(folder, pd.DataFrame([{"arm": "matched", **same}])) == "lent: 1 run to the arm matched"
+    assert FigureData.load(folder).arm("matched")["train_cost"].tolist() == [0.21, 0.3]

@@ -257,6 +257,15 @@ def test_stand_in_results_are_never_adopted(tmp_path, adopt):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("figure", ["fig1_mnist_wide", "fig2_deterministic", "fig3_full"])
+def test_the_reference_has_of_each_drawn_curve_the_setting_that_its_arm_asks_for(figure):
+    asked, setting = script("adopt").asked(figure), ["arm", "curve", "lr", "schedule", "hyper", "l2"]
+    finals = pd.read_csv(PROJECT_ROOT / "results" / "reference" / figure / "finals.csv")
+    assert not asked.duplicated(["arm", "curve"]).any()
+    found = finals[setting].drop_duplicates()
+    assert len(found) > 3 and set(map(tuple, found.to_numpy())) <= set(map(tuple, asked[setting].to_numpy()))
+
+
 def test_a_figure_names_the_command_that_makes_it_as_it_is():
     command_of = script("reproduce").command_of
     assert command_of("fig4", "paper", []) == "make reproduce SCALE=paper FIGURE=fig4"

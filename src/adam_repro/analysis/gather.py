@@ -23,6 +23,7 @@ FINAL_EPOCHS = 5
 """A final cost is the mean over the last five epochs (the protocol's criterion)."""
 
 UNDRAWN_ARMS = ("grid", "control")
+FLOAT_FORMAT = "%.9g"
 NAMED = 10
 
 
@@ -175,4 +176,4 @@ def _one(name: str, values: list, found: list[tuple]) -> Any:
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    records.write_atomically(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    records.write_atomically(path, frame.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 
 from adam_repro import records
 from adam_repro.analysis.curves import CURVE_COLUMNS, DIAGNOSTIC_COLUMNS, FINAL_COLUMNS, load_provenance
-from adam_repro.analysis.gather import UNDRAWN_ARMS
+from adam_repro.analysis.gather import FLOAT_FORMAT, UNDRAWN_ARMS
 from adam_repro.errors import UserError
 
 SETTING = ["arm", "curve", "lr", "schedule", "hyper", "l2"]
@@ -61,6 +62,39 @@ def merge(reference: Path, fresh: Path) -> str:
     records.write_atomically(reference / "provenance.json", json.dumps(joined, indent=2) + "\n")
     left = f"; {_runs(old[moved])} of settings that are no longer chosen left it" if moved.any() else ""
     return f"{_runs(new)} joined {_runs(kept)} of the reference{left}"
+
+
+def lend(reference: Path, asked: pd.DataFrame) -> str:
+    """Let runs of a reference stand in each of its arms that asks for them; a sentence on what came of it.
+
+    A run is what its settings and seed make it, so that what was trained for one arm need not be trained for another.
+    ``asked``: the settings (``SETTING``) that the figure's config gives each arm's curves. An arm without runs of its
+    own is left out: it was not run.
+    """
+    finals = _text(reference / "finals.csv")
+    drawn = finals[~finals["arm"].isin(UNDRAWN_ARMS)]
+    lent = [drawn[:0].assign(to="")]
+    for _, row in _written(asked[SETTING]).iterrows():
+        same = drawn[(drawn[SETTING[1:]] == row[SETTING[1:]]).all(axis=1)]
+        own = same["arm"] == row["arm"]
+        if (drawn["arm"] == row["arm"]).any():
+            more = same[~own & ~same["seed"].isin(same[own]["seed"])]
+            lent.append(more.drop_duplicates(["seed", "epochs"]).assign(to=row["arm"]))  # several arms may have it
+    loans = pd.concat(lent)
+    for name, setting in (("finals.csv", SETTING), ("curves.csv", DRAWN[:2]), ("diagnostics.csv", DRAWN[:2])):
+        rows = _text(reference / name)
+        copies = rows.merge(loans[[*DRAWN, "to"]].drop_duplicates(), on=DRAWN).assign(arm=lambda each: each["to"])
+        if len(copies):
+            table = _in_order(rows, pd.Series(True, index=rows.index), copies[rows.columns], setting)
+            records.write_atomically(reference / name, table.to_csv(index=False, lineterminator="\n"))
+    told = [f"{_runs(each)} to the arm {arm}" for arm, each in loans.groupby("to", sort=False)]
+    return f"lent: {', '.join(told)}" if told else ""
+
+
+def _written(rows: pd.DataFrame) -> pd.DataFrame:
+    """As a figure's files have them."""
+    text = rows.to_csv(index=False, float_format=FLOAT_FORMAT)
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
 
 
 def _text(path: Path) -> pd.DataFrame:

@@ -74,7 +74,7 @@ class ArmsSweeper(BasicSweeper):
         if not self.arms:
             (jobs,) = self.split_arguments(given, None)
             return self._launched(jobs)
-        chosen = {override.key_or_group: _values(override) for override in given}
+        chosen = {override.key_or_group: values_of(override) for override in given}
         arms = chosen.pop("arm", list(self.arms))
         curves = {_plain(curve) for curve in chosen.pop("curve", [])}
         jobs = []
@@ -82,7 +82,7 @@ class ArmsSweeper(BasicSweeper):
             if arm not in self.arms:
                 raise UserError(f"arm={arm} is not allowed: {self.config.figure.name} has {', '.join(self.arms)}.")
             swept = parser.parse_overrides([f"{key}={values}" for key, values in self.arms[arm].items()])
-            grid = {override.key_or_group: _values(override) for override in swept}
+            grid = {override.key_or_group: values_of(override) for override in swept}
             choices = {override.get_key_element(): _thinned(override, self.config.scale) for override in swept}
             choices |= {key: _points(key, values, grid.get(key, [])) for key, values in chosen.items()}
             product = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
@@ -111,7 +111,8 @@ def _plain(option: str) -> str:
     return option.rsplit("/", 1)[-1].partition("+")[0].replace("_", "").lower()
 
 
-def _values(override: Override) -> list[str]:
+def values_of(override: Override) -> list[str]:
+    """The values that a sweep is to take for what is overridden, one or several."""
     return (
         list(override.sweep_string_iterator())
         if override.is_sweep_override()
@@ -121,7 +122,7 @@ def _values(override: Override) -> list[str]:
 
 def _thinned(override: Override, scale: DictConfig) -> list[str]:
     """An arm's values under the scale's caps: the first seeds, every so many points of a grid over lr."""
-    values = _values(override)
+    values = values_of(override)
     match override.key_or_group:
         case "seed":
             return values[: scale.max_seeds]
