@@ -12,6 +12,9 @@ from pathlib import Path
 WORKER_BYTES = 600e6
 """Of a process that trains, beside its data and its runs: torch with its compiler loaded (measured on Linux)."""
 
+EVALUATION_CHUNK = 1000
+"""Examples that are evaluated at once: what every layer gives for so many lies in memory beside all else."""
+
 LIMITS = {  # by the controllers that /proc/self/cgroup names: cgroup v2, and v1
     "": ("memory.max", "memory.current", "inactive_file"),
     "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

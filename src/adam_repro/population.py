@@ -20,9 +20,9 @@ from torch import Tensor
 
 from adam_repro.compilation import compiled_in_long_runs
 from adam_repro.members import InStep, Member, segments_of, update_of, vector
+from adam_repro.memory import EVALUATION_CHUNK
 from adam_repro.products import product
 
-EVALUATION_CHUNK = 1000
 VECTOR = 16  # float32 numbers in the widest vector register
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from adam_repro.compilation import compiled_in_long_runs
 from adam_repro.dropout import checked_rate
 from adam_repro.members import InStep, Member, segments_of, update_of, vector
-from adam_repro.population import EVALUATION_CHUNK
+from adam_repro.memory import EVALUATION_CHUNK
 from adam_repro.sparse import SparseRows
 
 

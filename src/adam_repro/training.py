@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from adam_repro.data import Dataset
 from adam_repro.data.order import epoch_order, fixed_subset, seed_noise
+from adam_repro.memory import EVALUATION_CHUNK
 from adam_repro.sparse import SparseRows
 
 CLEAN_EXAMPLES = 10_000
-EVALUATION_CHUNK = 1000
 
 
 class Learner(Protocol):

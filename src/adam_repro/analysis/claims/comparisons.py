@@ -9,9 +9,9 @@ import pandas as pd
 
 from adam_repro.analysis.claims import NotRun
 from adam_repro.analysis.curves import FigureData, chosen_after, paper_curves
+from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.statistics import paired_differences
 
-LAST_POINTS = 5
 PASSES = {
     "fig1_mnist": 46,
     "fig1_imdb": 176,
@@ -61,18 +61,18 @@ def joined(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
-def finals(data: FigureData, arm: str, curve: str, *, last: int = LAST_POINTS) -> pd.Series:
+def finals(data: FigureData, arm: str, curve: str, *, last: int = FINAL_EPOCHS) -> pd.Series:
     """Final training cost by seed: the mean over the ``last`` passes, missing for a diverged run."""
     chosen = data.arm(arm)
     table = chosen[chosen["curve"] == curve].set_index("seed")["train_cost"]
-    if last == LAST_POINTS or table.empty:
+    if last == FINAL_EPOCHS or table.empty:
         return table
     runs = data.curves[(data.curves["arm"] == arm) & (data.curves["curve"] == curve) & (data.curves["epoch"] > 0)]
     means = runs.groupby("seed")["train_cost"].apply(lambda costs: costs.tail(last).mean())
     return means.reindex(table.index).where(table.notna())
 
 
-def differences(data: FigureData, a: str, b: str, *, arm: str = "tuned", last: int = LAST_POINTS) -> np.ndarray:
+def differences(data: FigureData, a: str, b: str, *, arm: str = "tuned", last: int = FINAL_EPOCHS) -> np.ndarray:
     """ln(a / b) of the final training costs, [seeds]."""
     return paired_differences(finals(data, arm, a, last=last), finals(data, arm, b, last=last))
 
@@ -85,13 +85,13 @@ def costs_at(data: FigureData, curve: str, epoch: int, *, arm: str = "tuned") ->
     return rows.set_index("seed")["train_cost"].reindex(seeds)
 
 
-def printed_final(panel: str, curve: str, *, last: int = LAST_POINTS, until: int = 10**6) -> float:
+def printed_final(panel: str, curve: str, *, last: int = FINAL_EPOCHS, until: int = 10**6) -> float:
     """The mean of the last printed points up to x = ``until`` (our row e is the paper's x = e - 1)."""
     printed = paper_curves(panel)
     return printed[(printed["curve"] == curve) & (printed["epoch"] <= until)]["training_cost"].tail(last).mean()
 
 
-def in_print(data: FigureData, panel: str, a: str, b: str, *, last: int = LAST_POINTS, until: int = 10**6) -> str:
+def in_print(data: FigureData, panel: str, a: str, b: str, *, last: int = FINAL_EPOCHS, until: int = 10**6) -> str:
     """What the matched arm and the printed curves give for the ratio of final costs."""
     ratio = printed_final(panel, a, last=last, until=until) / printed_final(panel, b, last=last, until=until)
     printed = f"printed {ratio:.3g}" if ratio < 0.1 or ratio > 10 else f"printed {ratio:.3f}"

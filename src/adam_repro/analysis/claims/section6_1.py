@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 
@@ -22,6 +20,7 @@ from adam_repro.analysis.claims.comparisons import (
 )
 from adam_repro.analysis.curves import FigureData, paper_curves
 from adam_repro.analysis.statistics import paired_differences
+from adam_repro.matching import distance, plotted
 
 IMDB_LAST, IMDB_UNTIL = 10, 175  # passes that are averaged, and the x at which the runs end
 IMDB_TARGETS = (0.26, 0.25)  # nats
@@ -171,14 +170,8 @@ def _nearest_to_print(data: FigureData, curve: str) -> str:
     printed = paper_curves(PANEL).query("curve == @curve").set_index("epoch")["training_cost"]
     if chosen.empty:
         return ""
-    setting = chosen.iloc[0]
-    mean = np.exp(np.log(runs.pivot(index="epoch", columns="seed", values="train_cost")).mean(axis=1, skipna=False))
-    ours = pd.Series(mean.to_numpy(), index=mean.index - 1).dropna()
-    shared = printed.index.intersection(ours.index)
-    if shared.empty:
-        return f"lr {setting['lr']:g}, {setting['schedule']}, L2 {setting['l2']:g}"
-    distance = math.sqrt(((np.log(ours[shared] / printed[shared])) ** 2).mean())
-    return (
-        f"printed curve comes out at lr {setting['lr']:g}, {setting['schedule']}, L2 {setting['l2']:g}: "
-        f"RMS log distance {distance:.3f}"
-    )
+    words = "lr {lr:g}, {schedule}, L2 {l2:g}".format(**chosen.iloc[0])
+    if runs.empty:  # all diverged at once
+        return words
+    ours = plotted([run.reset_index() for _, run in runs.groupby("seed")], "data").dropna()
+    return f"printed curve comes out at {words}: RMS log distance {distance(ours, printed):.3f}"
