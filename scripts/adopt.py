@@ -31,6 +31,7 @@ from hydra_plugins.adam_repro_population import values_of
 RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
 OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "bench.json", "gpu.json"]
 SETTINGS = ("tuned", "matched")
+TERMS = ["dataset", "model", "batch_size", "epochs", "train_examples", "evaluate_at", "frozen_noise"]
 OTHERS = ("properties", "online_convex", "sfo_cost", "bench")
 
 
@@ -74,7 +75,7 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
 
 
 def asked(figure: str) -> pd.DataFrame:
-    """The settings that the figure's config gives the curves of each arm; of grids, whose runs are not drawn, none."""
+    """What the figure's config gives the curves of each arm, as ``lend`` takes it; of grids, which are not drawn, none."""
     node = OmegaConf.load(CONFIGS / "figure" / f"{figure}.yaml")
     parser, found = OverridesParser.create(), []
     for arm, varied in node.hydra.sweeper.arms.items():
@@ -89,7 +90,9 @@ def asked(figure: str) -> pd.DataFrame:
             if kind in OPTIMIZERS:  # as in a record
                 optimizer = checked_settings(kind, optimizer)
             settings = settings_of({"optimizer": optimizer, "schedule": config.schedule, "l2": float(config.l2)})
-            found.append({"arm": arm, "curve": config.curve or kind.__name__ + (config.variant or ""), **settings})
+            curve = config.curve or kind.__name__ + (config.variant or "")
+            terms = json.dumps(OmegaConf.to_container(OmegaConf.masked_copy(config, TERMS)))
+            found.append({"arm": arm, "curve": curve, **settings, "terms": terms})
     return pd.DataFrame(found)
 
 

@@ -178,7 +178,7 @@ def test_a_run_that_two_arms_ask_for_stands_in_both(tmp_path):
     folder = write_figure(tmp_path, {("tuned", "Adam"): [0.2, 0.3], ("default", "AdaGrad"): [0.4]})
     diagnosed = "arm,curve,seed,epoch,layer,below_eps,sqrt_v_hat_p50,step_p50,step_p99,step_max,snr\n"
     (folder / "diagnostics.csv").write_text(diagnosed + "tuned,Adam,1,1,conv1,0.9,1,1,1,1,1\n")
-    same = {"curve": "Adam", "lr": 0.1, "schedule": "constant", "hyper": "{}", "l2": 1e-4}
+    same = {"curve": "Adam", "lr": 0.1, "schedule": "constant", "hyper": "{}", "l2": 1e-4, "terms": ""}
     asked = pd.DataFrame(
         [
             {"arm": "tuned", **same},
@@ -209,5 +209,7 @@ def test_a_run_that_two_arms_ask_for_stands_in_both(tmp_path):
 def test_an_arm_is_lent_the_seeds_that_it_lacks_and_keeps_its_own(tmp_path):
     folder = write_figure(tmp_path, {("tuned", "Adam"): [0.2, 0.3], ("matched", "Adam"): [0.21]})
     same = {"curve": "Adam", "lr": 0.1, "schedule": "constant", "hyper": "{}", "l2": 1e-4}
-    assert lend(folder, pd.DataFrame([{"arm": "matched", **same}])) == "lent: 1 run to the arm matched"
+    asked = pd.DataFrame([{"arm": "tuned", **same, "terms": "dropout"}, {"arm": "matched", **same, "terms": "none"}])
+    assert lend(folder, asked) == "", "the arms differ in more than their curves' settings"
+    assert lend(folder, asked.assign(terms="none")) == "lent: 1 run to the arm matched"
     assert FigureData.load(folder).arm("matched")["train_cost"].tolist() == [0.21, 0.3]

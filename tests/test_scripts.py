@@ -264,6 +264,8 @@ def test_the_reference_has_of_each_drawn_curve_the_setting_that_its_arm_asks_for
     assert not asked.duplicated(["arm", "curve"]).any()
     found = finals[setting].drop_duplicates()
     assert len(found) > 3 and set(map(tuple, found.to_numpy())) <= set(map(tuple, asked[setting].to_numpy()))
+    of_sfo = asked[asked["curve"] == "SFO"]
+    assert of_sfo["terms"].nunique() == len(of_sfo), "masks are drawn anew, stay, or are none"
 
 
 def test_a_figure_names_the_command_that_makes_it_as_it_is():

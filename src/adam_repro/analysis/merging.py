@@ -68,14 +68,16 @@ def lend(reference: Path, asked: pd.DataFrame) -> str:
     """Let runs of a reference stand in each of its arms that asks for them; a sentence on what came of it.
 
     A run is what its settings and seed make it, so that what was trained for one arm need not be trained for another.
-    ``asked``: the settings (``SETTING``) that the figure's config gives each arm's curves. An arm without runs of its
-    own is left out: it was not run.
+    ``asked``: the settings (``SETTING``) that the figure's config gives each arm's curves, and in ``terms`` what else
+    it says of their runs: arms may differ in dropout. An arm without runs of its own is left out: it was not run.
     """
     finals = _text(reference / "finals.csv")
     drawn = finals[~finals["arm"].isin(UNDRAWN_ARMS)]
     lent = [drawn[:0].assign(to="")]
-    for _, row in _written(asked[SETTING]).iterrows():
-        same = drawn[(drawn[SETTING[1:]] == row[SETTING[1:]]).all(axis=1)]
+    asked = _written(asked)
+    for _, row in asked.iterrows():
+        alike = asked.loc[(asked[[*SETTING[1:], "terms"]] == row[[*SETTING[1:], "terms"]]).all(axis=1), "arm"]
+        same = drawn[(drawn[SETTING[1:]] == row[SETTING[1:]]).all(axis=1) & drawn["arm"].isin(alike)]
         own = same["arm"] == row["arm"]
         if (drawn["arm"] == row["arm"]).any():
             more = same[~own & ~same["seed"].isin(same[own]["seed"])]
