@@ -75,7 +75,7 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
 
 
 def asked(figure: str) -> pd.DataFrame:
-    """What the figure's config gives the curves of each arm, as ``lend`` takes it; of grids, which are not drawn, none."""
+    """What the figure's config gives the curves of each arm, as ``lend`` takes it; of grids, nothing."""
     node = OmegaConf.load(CONFIGS / "figure" / f"{figure}.yaml")
     parser, found = OverridesParser.create(), []
     for arm, varied in node.hydra.sweeper.arms.items():

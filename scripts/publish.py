@@ -35,7 +35,7 @@ def main() -> None:
     with shown_kindly():
         figures = load(given.results / given.scale, given.figure)
         for figure in figures:
-            tracking = tracking_of(figure)
+            tracking = tracking_of(figure) | {"entity": given.entity}
             if figure.panel is not None:
                 mirror_printed(figure.name, figure.panel, tracking, figure.data.folder / "wandb")
             if len(figure.printed_points):
@@ -59,7 +59,10 @@ def load(folder: Path, names: str) -> list[Published]:
             f"{folder} holds no results of {', '.join(missing) or 'any figure'}. Run `make reproduce "
             f"SCALE={folder.name} FIGURE={','.join(missing) or 'all'}` first."
         )
-    return [published(folder / name) for name in chosen]
+    found = [published(folder / name) for name in chosen]
+    if empty := [figure.name for figure in found if not figure.arms]:
+        raise UserError(f"{folder} has no runs of {', '.join(empty)} that W&B would show: only those of its control.")
+    return found
 
 
 def published(folder: Path) -> Published:
@@ -70,17 +73,18 @@ def published(folder: Path) -> Published:
 
 
 def tracking_of(figure: Published) -> dict:
-    """Where the figure's runs were mirrored to, but offline: a printed curve is uploaded with the others."""
+    """Where configs/tracking has runs mirrored to, but offline: a printed curve is uploaded with the others."""
     return dict(compose(experiment_of(figure.name), []).tracking) | {"mode": "offline"}
 
 
 def publish(figures: list[Published], *, entity: str, project: str) -> None:
     """Save the report and the workspaces; UserError where W&B does not take them."""
+    report_of_all = publishing.report(figures, entity=entity, project=project)
+    workspaces = [publishing.workspace(figure, entity=entity, project=project) for figure in figures]
     try:
-        print(f"Report: {publishing.report(figures, entity=entity, project=project).save().url}")
-        for figure in figures:
-            saved = publishing.workspace(figure, entity=entity, project=project).save()
-            print(f"{figure.title}: {saved.url}")
+        print(f"Report: {report_of_all.save().url}")
+        for figure, workspace in zip(figures, workspaces, strict=True):
+            print(f"{figure.title}: {workspace.save().url}")
     except Exception as error:  # W&B's client has no class for all that a server may refuse
         raise UserError(
             f"W&B did not take what was built ({' '.join(str(error).split())}). A project is there once runs have been "

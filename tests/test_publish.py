@@ -6,12 +6,13 @@ import shutil
 import pandas as pd
 import pytest
 from loopback import loopback
-from made_up import write_figure
+from made_up import write_figure, write_vae_grid
 from test_scripts import script
 from test_uploading import log_in, nobody  # noqa: F401 - the second is a fixture for all tests here
 
 from adam_repro import publishing
 from adam_repro.analysis.curves import FigureData, paper_figure_4
+from adam_repro.errors import UserError
 from adam_repro.publishing import Published
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.tracking import METRICS, OF_THE_GROUP
@@ -74,6 +75,32 @@ def test_a_figure_without_printed_curves_or_grid_has_neither(tmp_path):
     sections, runs = built(figure_of(folder, None))
     assert publishing.ARMS["grid"] not in sections
     assert conditions(runs) == ["arm IN ['tuned']", "data = real", "epochs = 3", "figure = fig1_mnist"]
+
+
+def test_every_arm_that_decides_a_claim_is_shown_and_those_of_a_users_own_figure_too(tmp_path, monkeypatch):
+    assert set(figure_of(REFERENCE / "fig1_mnist_wide", None).arms) == {"tuned", "narrow", "averaged", "default"}
+    figure = figure_of(write_figure(tmp_path / "fig", {("beta2", "Adam"): 0.2}, epochs=3), None)
+    sections, runs = built(figure)
+    assert "beta2" in sections and "arm IN ['beta2']" in conditions(runs)
+    with loopback() as server:
+        log_in(monkeypatch, server.url)
+        spec = publishing.report([figure], entity="me", project="adam-repro")._to_model().spec.model_dump_json()
+        assert '"text":"beta2"' in spec
+
+
+def test_runs_that_no_figure_draws_are_refused_by_name(tmp_path):
+    write_vae_grid(tmp_path / "fig4", lambda *_: 100.0, seeds=1, milestones=(10,), forms=("control",), figure="fig4")
+    shutil.copyfile(REFERENCE / "fig4" / "verdicts.csv", tmp_path / "fig4" / "verdicts.csv")
+    with pytest.raises(UserError, match="has no runs of fig4 that W&B would show"):
+        script("publish").load(tmp_path, "fig4")
+
+
+def test_printed_curves_are_made_anew_for_whom_they_are_to_be(results, monkeypatch):
+    for owner in ((), ("--entity", "my-team"), ("--entity", "my-team")):
+        with pytest.raises(SystemExit):
+            publish(monkeypatch, results, "--figure", FIGURE, *owner)
+    made = [run.name for run in offline_runs(results)]
+    assert len(made) == 6 and sum("fig1_mnist_my-team" in name for name in made) == 3
 
 
 def test_a_grid_that_was_printed_has_its_points_beside_it():

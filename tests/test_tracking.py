@@ -130,6 +130,26 @@ def test_a_grid_is_a_cost_for_each_learning_rate_too(mirrored):
     assert table["runs.nrows"] == 2
 
 
+def test_what_differs_in_more_than_learning_rate_and_seed_is_never_averaged(tmp_path):
+    """Arms have a table each, and in one schedules and penalties a series each."""
+    base = ["dataset.stand_in=only", "scale=smoke", "train_examples=256", f"results={tmp_path}", "figure=fig1_mnist"]
+    varied = ([], ["schedule=inverse_sqrt_step"], ["l2=0.001"])
+    overrides = [["arm=grid", *each] for each in varied] + [["arm=control"]]
+    planned = [prepare(compose("logistic_regression", [*base, *each])) for each in overrides]
+    execute(planned[:3])
+    mirror_all(planned, TRACKING, tmp_path / "wandb")
+    assert len(runs(tmp_path / "wandb")) == 2
+    costs = [final_costs(records.read(job.folder))["train_cost"] for job in planned]
+    (row, _), (control, _) = (history(tmp_path / "wandb", arm) for arm in ("grid", "control"))
+    shown = {name: value for name, value in row.items() if name.startswith("sensitivity/Adam")}
+    assert shown == {
+        "sensitivity/Adam_schedule_constant_L2_0_0001": costs[0],
+        "sensitivity/Adam_schedule_inverse_sqrt_step_L2_0_0001": costs[1],
+        "sensitivity/Adam_schedule_constant_L2_0_001": costs[2],
+    }
+    assert control["sensitivity/Adam"] == costs[3]
+
+
 def test_a_grids_table_is_uploaded_from_the_folder_with_its_new_name(mirrored, tmp_path, monkeypatch):
     _, folder = mirrored
     shutil.copytree(folder, tmp_path / "wandb")

@@ -18,6 +18,7 @@ import wandb_workspaces.workspaces as ws
 
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures import style_of
+from adam_repro.analysis.gather import UNDRAWN_ARMS
 from adam_repro.analysis.report import effect
 from adam_repro.analysis.sensitivity import series_of
 from adam_repro.tracking import PRINTED
@@ -29,6 +30,8 @@ ARMS = {
     "sfo_fresh_masks": "SFO with dropout",
     "sfo_frozen_masks": "SFO with dropout masks that are the same in every pass",
     "matched": "Matched to the printed curves",
+    "narrow": "Tuned as Figure 1 is",
+    "averaged": "Adam, judged by the average of its parameters",
     "ablation_of_m": "Adam without its first moment",
     "ablation_of_v": "Adam with its second moment as it is after the first pass",
     "default": "Default settings",
@@ -58,8 +61,9 @@ class Published:
 
     @property
     def arms(self) -> list[str]:
-        """Those that the figure has, as they are to be read."""
-        return [arm for arm in ARMS if arm in set(self.data.finals["arm"])]
+        """Those that the figure has, as they are to be read, and then those of a figure of one's own."""
+        there = [*self.data.finals["arm"].unique()]
+        return [arm for arm in ARMS if arm in there] + [a for a in there if a not in (*ARMS, *UNDRAWN_ARMS)]
 
     def colours(self, arm: str) -> dict[Any, Any]:
         """The colour of each curve of an arm, paler for the printed ones where they are shown beside ours."""
@@ -75,7 +79,7 @@ def workspace(figure: Published, *, entity: str, project: str) -> ws.Workspace:
     (deciding, *_), has_grid = figure.arms, GRID in figure.arms
     shown = dict.fromkeys([deciding, *({"sfo"} & set(figure.arms))])  # SFO stands with the tuned ones
     sections = [] if deciding == GRID else [
-        ws.Section(name=ARMS[deciding], is_open=True, panels=_costs(figure), layout_settings=_columns(2)),
+        ws.Section(name=ARMS.get(deciding, deciding), is_open=True, panels=_costs(figure), layout_settings=_columns(2)),
         ws.Section(name="Evaluations at the end of a pass", is_open=True, panels=_evaluations(figure)),
     ]  # fmt: skip
     if has_grid:
@@ -117,7 +121,7 @@ def report(figures: Sequence[Published], *, entity: str, project: str) -> wr.Rep
         if len(figure.verdicts):
             blocks.append(wr.MarkdownBlock(text=verdict_table(figure.verdicts)))
         for arm in figure.arms:
-            blocks += [wr.H2(text=ARMS[arm]), _panel_grid(figure, arm, entity=entity, project=project)]
+            blocks += [wr.H2(text=ARMS.get(arm, arm)), _panel_grid(figure, arm, entity=entity, project=project)]
     return wr.Report(
         entity=entity,
         project=project,

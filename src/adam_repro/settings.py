@@ -21,10 +21,11 @@ LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers"
 OPTIONAL = ("train_examples", "workers", "tuned_on")
 SWITCHES = ("frozen_noise", "diagnostics", "plan", "on_grid_edge")
 NAMES = ("arm", "curve", "variant")
+TRACKING = {"mode": ("online", "offline", "disabled"), "members": ("reported", "all")}
 
 
 def check_values(given: dict[str, Any]) -> None:
-    """Numbers with their bounds, switches, names, evaluate_at; the rest is checked by the part that it belongs to."""
+    """Numbers with their bounds, switches, names, tracking, evaluate_at; the other parts check what is theirs."""
     for name, least in LEAST.items():
         value = given[name]
         if not (value is None and name in OPTIONAL) and not _is_whole(value, least):
@@ -44,6 +45,12 @@ def check_values(given: dict[str, Any]) -> None:
     for name in NAMES:
         if not isinstance(given[name], str | None):
             raise UserError(f"{name}={given[name]!r} is not allowed: give a name.")
+    for name, allowed in TRACKING.items():
+        if (value := given["tracking"][name]) not in allowed:
+            raise UserError(f"tracking.{name}={value!r} is not allowed: give one of {', '.join(allowed)}.")
+    for name, kinds in (("project", str), ("entity", str | None)):
+        if not isinstance(value := given["tracking"][name], kinds):
+            raise UserError(f"tracking.{name}={value!r} is not allowed: give a name.")
     epochs = given["evaluate_at"]
     if epochs is not None and not (isinstance(epochs, list) and all(_is_whole(epoch, 0) for epoch in epochs)):
         raise UserError(

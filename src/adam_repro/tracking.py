@@ -84,9 +84,10 @@ def mirror_all(jobs: Sequence[Job], tracking: dict[str, Any], folder: Path) -> N
         for id in ledger.without(single):
             _mirror_run(id, single[id], ledger)
             ledger.add([id])
-        if new := ledger.without(tabled):
-            _mirror_table([tabled[id] for id in new], ledger)
-            ledger.add(new)
+        for arm in dict.fromkeys(job.arm for job in tabled.values()):
+            if new := ledger.without([id for id, job in tabled.items() if job.arm == arm]):
+                _mirror_table([tabled[id] for id in new], ledger)
+                ledger.add(new)
 
 
 def mirror_printed(figure: str, panel: str, tracking: dict[str, Any], folder: Path) -> None:
@@ -94,7 +95,7 @@ def mirror_printed(figure: str, panel: str, tracking: dict[str, Any], folder: Pa
     printed = paper_curves(panel)
     with _failures_told(), _opened(tracking, folder) as ledger:
         for curve, points in printed.groupby("curve", sort=False):
-            (id,) = ids = [f"{PRINTED}_{str(curve).lower()}_{figure}"]
+            (id,) = ids = [_printed_id(f"{str(curve).lower()}_{figure}", tracking)]
             if not ledger.without(ids):
                 continue
             config = {"figure": figure, "arm": PRINTED, "curve": f"{curve}, {PRINTED}"}
@@ -108,13 +109,18 @@ def mirror_printed_grid(figure: str, points: pd.DataFrame, epochs: int, tracking
     """A run for the ``points``, [learning rate, series], that the paper printed of a figure's grid after ``epochs``
     passes, as a table of runs logs its own."""
     with _failures_told(), _opened(tracking, folder) as ledger:
-        (id,) = ids = [f"{PRINTED}_grid_{epochs}passes_{figure}"]
+        (id,) = ids = [_printed_id(f"grid_{epochs}passes_{figure}", tracking)]
         if ledger.without(ids):
             of_ours = {"epochs": epochs, "data": "real"}  # beside these alone are they to be seen
             config = {"figure": figure, "arm": PRINTED, "curve": f"grid, {PRINTED}", **of_ours}
             with _started(ledger, id=id, group=figure, config=config) as run:
                 _log_sensitivity(run, points)
             ledger.add(ids)
+
+
+def _printed_id(name: str, tracking: dict[str, Any]) -> str:
+    """With whose it is to be, where that is said: made for somebody else, it is another run."""
+    return "_".join(filter(None, (PRINTED, name, tracking["entity"])))
 
 
 def _mirror_run(id: str, job: Job, ledger: _Ledger) -> None:
@@ -125,7 +131,7 @@ def _mirror_run(id: str, job: Job, ledger: _Ledger) -> None:
 
 
 def _mirror_table(jobs: Sequence[Job], ledger: _Ledger) -> None:
-    """A run that holds a line for each of ``jobs``, its settings and its last row, and costs by learning rate."""
+    """A run that holds a line for each of ``jobs``, of one arm: settings and last row; and costs by learning rate."""
     columns: list[str | int] = ["arm", "curve", "lr", "schedule", "l2", "seed", "status", *records.COLUMNS, "record"]
     table = wandb.Table(columns=columns)
     ends = []

@@ -12,9 +12,10 @@ def series_of(runs: pd.DataFrame) -> pd.Series:
     """The name of each run's series, of letters, digits and underscores: its curve, and its other settings where the
     curve has several.
 
-    ``runs`` has the columns ``curve`` and ``hyper`` (JSON) of finals.csv.
+    ``runs`` has the columns ``curve``, ``schedule``, ``hyper`` (JSON) and ``l2`` of finals.csv.
     """
-    settings = [json.loads(text) for text in runs["hyper"]]
+    columns = (runs["hyper"], runs["schedule"], runs["l2"])
+    settings = [json.loads(text) | {"schedule": each, "L2": l2} for text, each, l2 in zip(*columns, strict=True)]
     seen: dict[tuple[str, str], set[str]] = {}
     for curve, own in zip(runs["curve"], settings, strict=True):
         for name, value in own.items():
@@ -29,7 +30,8 @@ def series_of(runs: pd.DataFrame) -> pd.Series:
 def by_learning_rate(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean ``train_cost`` over seeds, [learning rate, series]; NaN where a seed diverged or there was no run.
 
-    ``runs`` has the columns ``curve``, ``hyper``, ``lr`` and ``train_cost`` of finals.csv.
+    ``runs``, of one arm, has the columns ``curve``, ``schedule``, ``hyper``, ``l2``, ``lr`` and ``train_cost`` of
+    finals.csv.
     """
     groups = runs["train_cost"].astype(float).groupby([runs["lr"], series_of(runs)])
     return groups.agg(lambda costs: costs.mean(skipna=False)).unstack()
