@@ -84,9 +84,7 @@ def match(trials: Trials) -> None:
         dropout = "with" if variant else None
         write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why, dropout=dropout)
         print(f"{curve + variant:>20}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
-    print(
-        f"Settings: {trials.folder / 'matched'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)"
-    )
+    print(f"Settings: {trials.folder / 'matched'}{trials.how_to_adopt()}")
 
 
 def other_curves(path: Path, found: Sequence[dict], passes: int | None) -> list[dict]:

@@ -31,7 +31,8 @@ def main() -> None:
             report.update_readme(PROJECT_ROOT / "README.md", reference)
             findings.write(PROJECT_ROOT / "docs", reference)
         report.show_verdicts(folder, reference)
-        print(f"Report: {page.write(folder, reference)}")
+        if shown := page.write(folder, reference):
+            print(f"Report: {shown}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     report.show_verdicts(results / scale, reference)
     if report.built(results / scale):
         report.build_overview(results / scale)
-        print(f"Report: {page.write(results / scale, reference)}")
+        if shown := page.write(results / scale, reference):
+            print(f"Report: {shown}")
     return status
 
 

@@ -16,7 +16,7 @@ def work(trials: Trials) -> None:
         *why, last = choice.why
         why.append(f"{last} The trials: results/reference/{trials.folder.name}/tuning.csv")
         write_settings(path, curve=curve, settings=choice.settings, labels=choice.labels, why=why)
-    print(f"Settings: {trials.folder / 'tuned'}   (`make adopt FIGURE={trials.folder.name}` makes them the project's)")
+    print(f"Settings: {trials.folder / 'tuned'}{trials.how_to_adopt()}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 
 import pandas as pd
@@ -79,6 +80,9 @@ def test_it_is_drawn_over_the_others(tmp_path):
 def test_a_search_space_is_yaml_a_file_or_adams(tmp_path):
     assert search_space("fig1_mnist", None)["lr"][:2] == [1e-5, 3e-5]
     assert search_space("fig4", None)["lr"] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2], "narrowed as the figure's are"
+    assert search_space("fig1_mnist", None, optimizer="sgd_nesterov")["momentum"] == [0.9, 0.99], "its config's own"
+    assert search_space("fig4", None, optimizer="adamax") == search_space("fig4", None), "which the figure narrows"
+    assert search_space("fig1_mnist", None, optimizer="mine.py:Mine") == search_space("fig1_mnist", None)
     given = search_space("fig1_mnist", "{lr: [1e-3, 3e-3], beta: [0.9]}")
     assert given == {"lr": [1e-3, 3e-3], "beta": [0.9], "schedule": ["constant", "inverse_sqrt_step"]}
     (tmp_path / "space.yaml").write_text("lr: [1e-3]\nschedule: [constant]\n")
@@ -144,11 +148,14 @@ def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one
             schedule = record.config["schedule"]["_target_"].rpartition(".")[2]
             assert (record.config["optimizer"]["lr"], schedule) == best
 
+    shutil.copytree(made, made.with_name("fig1_mnist_wide"))
     asked = {"scale": "smoke", "results": tmp_path / "results", "command": "none"}
     for figure, search, overrides, refusal in (
         ("fig1_mnist", None, ["train_examples=20"], "The data here are"),
+        ("fig1_mnist", None, ["l2=0.5"], "These runs have l2 0.5, and those of .* have 0.0001"),
+        ("fig1_mnist_wide", None, [], "was to be searched in .*beta1.*SEARCH gives it another space"),
         ("fig1_mnist", "{lr: [1e-3, 3e-3]}", [], "SEARCH gives SGD 4 trials .* had 24"),
-        ("fig4", None, [], "fig4 has no curves to compare with .* There are some for fig1_mnist"),
+        ("fig4", None, [], "fig4 has no curves to compare with .* There are some for fig1_mnist, fig1_mnist_wide"),
     ):
         with pytest.raises(UserError, match=refusal):
             terms = [*OVERRIDES, *overrides]

@@ -193,6 +193,11 @@ def test_nothing_to_show_is_an_error_with_a_remedy(tmp_path):
         page.write(tmp_path / "quick", REFERENCE)
 
 
+def test_a_figure_that_the_paper_has_not_needs_no_page(tmp_path):
+    write_figure(tmp_path / "mine", FINALS, figure="mine")
+    assert page.write(tmp_path, REFERENCE) is None and not (tmp_path / page.NAME).exists()
+
+
 def test_a_claim_without_a_verdict_is_entered_as_not_run_with_its_command():
     (row,) = rows_of(["L22"], pd.DataFrame(columns=["claim"]))
     assert (row["verdict"], row["n"]) == (NOT_RUN, 0)

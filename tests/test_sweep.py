@@ -163,6 +163,9 @@ def test_a_plan_times_groups_of_each_size_of_minibatches(monkeypatch, capsys):
     ]
     show_plan(jobs, workers=1)
     assert f"about {sum(job.steps for job in jobs):.3f} core-hours" in capsys.readouterr().out
+    show_plan(jobs, workers=1, elsewhere=True)
+    told = capsys.readouterr().out
+    assert "not known here" in told and "hours" not in told and "MB of disk" in told
 
 
 @pytest.mark.parametrize(("evaluate_at", "evaluations"), [("null", 9), ("[]", 1), ("[0,4]", 3)])

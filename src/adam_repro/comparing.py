@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from adam_repro import sweep
+from adam_repro import records, sweep
 from adam_repro.analysis import comparison, figures
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.compared import compared
@@ -57,12 +57,12 @@ def compare(
         arm=TUNING,
         overrides=["evaluate_at=[]", *on_its_terms],
         optimizers=optimizers,
-        search={name: search_space(figure, search)},
+        search={name: search_space(figure, search, optimizer=optimizer)},
         folder=folder,
     )
     _check_budget(figure, trials.search[name], name)
     runs = Composed(figure, [*on_its_terms, "arm=tuned"], optimizers)
-    _check_data(runs.job(name, Grid.of(trials.search[name], name=name).trials()[0], facts["seeds"][0]), baseline)
+    _check_terms(_first_run(runs, name, trials.search[name], seed=facts["seeds"][0]), baseline)
     (choice,) = tune(trials).values()
     labels = [f"{key}={'null' if value is None else value}" for key, value in choice.labels.items()]
     runs = Composed(figure, [*runs.overrides[1:], *labels], optimizers)
@@ -132,9 +132,22 @@ def _check_budget(figure: str, search: Mapping[str, Any], name: str) -> None:
             )
 
 
-def _check_data(job: Job, baseline: FigureData) -> None:
-    if job.config["dataset"] != (theirs := baseline.provenance["dataset"]):
+def _first_run(runs: Composed, name: str, search: Mapping[str, Any], *, seed: int) -> Job:
+    try:
+        return runs.job(name, Grid.of(search, name=name).trials()[0], seed)
+    except UserError as error:
         raise UserError(
-            f"The data here are {job.config['dataset']}, and the curves of {baseline.folder} were made on {theirs}. "
-            "`make data` gets the real data sets; SCALE=quick compares with your own `make reproduce`."
+            f"{error} It was to be searched in {', '.join(search)}: SEARCH gives it another space."
+        ) from None
+
+
+def _check_terms(job: Job, baseline: FigureData) -> None:
+    """What ``comparison.compare`` will ask for, before hours of training."""
+    mine, theirs = job.config | {"curve_version": records.CURVE_VERSION}, baseline.provenance
+    if mine["dataset"] != theirs["dataset"]:
+        raise UserError(
+            f"The data here are {mine['dataset']}, and the curves of {baseline.folder} were made on "
+            f"{theirs['dataset']}. `make data` gets the real data sets; SCALE=quick compares with your own `make "
+            "reproduce`."
         )
+    comparison.check_terms(mine, baseline)

@@ -21,6 +21,7 @@ from adam_repro.errors import NothingToDo, UserError
 from adam_repro.process import settle_process, stop_by_signals
 from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
 from adam_repro.run import Job, prepare
+from adam_repro.surroundings import PROJECT_ROOT
 
 LIKE = "adam"
 """Whose search space an optimizer gets that brings none of its own: steps of Adam's size are the usual ones."""
@@ -157,6 +158,12 @@ class Trials:
             curve: dict(search[curve]) if search and curve in search else self._search(curve) for curve in self.curves
         }
 
+    def how_to_adopt(self) -> str:
+        """Behind the folder with the chosen settings: the command that makes them the project's, where there is one."""
+        if self.folder != PROJECT_ROOT / "results" / "paper" / self.folder.name:
+            return ""
+        return f"   (`make adopt FIGURE={self.folder.name}` makes them the project's)"
+
     def run(self, trials: Sequence[tuple[str, Mapping[str, Any]]], seeds: Sequence[int]) -> list[list[records.Record]]:
         """The records of each (curve, settings), one for each seed; UserError where a run failed."""
         jobs = [[self.runs.job(curve, settings, seed) for seed in seeds] for curve, settings in trials]
@@ -173,13 +180,19 @@ class Trials:
         return {**cast(dict[str, Any], space), **{name: list(values) for name, values in narrowed.items()}}
 
 
-def search_space(figure: str, given: str | None) -> dict[str, Any]:
-    """The search space that ``given`` names, a YAML file or YAML itself, or else that of Adam in this figure.
+def search_space(figure: str, given: str | None, *, optimizer: str = LIKE) -> dict[str, Any]:
+    """The search space that ``given`` names, a YAML file or YAML itself, or else that of ``optimizer`` in this figure.
 
-    Where lr or schedule is not given, Adam's are taken. UserError for anything else.
+    That is Adam's, unless ``optimizer`` is a name of configs/optimizer with a space of its own; where the figure
+    narrows its curves' spaces and not that one, it is Adam's after all. Where lr or schedule is not given, those of
+    that space are taken. UserError for anything else.
     """
-    usual = cast(DictConfig, OmegaConf.load(CONFIGS / "optimizer" / f"{LIKE}.yaml"))["search"]
-    usual = {**usual, **node_of(figure).get("tuning", {}).get("search", {}).get(LIKE, {})}
+    narrowed = node_of(figure).get("tuning", {}).get("search", {})
+    file = CONFIGS / "optimizer" / f"{optimizer}.yaml"
+    has_own = file.is_file() and "search" in OmegaConf.load(file) and (not narrowed or optimizer in narrowed)
+    name = optimizer if has_own else LIKE
+    usual = cast(DictConfig, OmegaConf.load(CONFIGS / "optimizer" / f"{name}.yaml"))["search"]
+    usual = {**usual, **narrowed.get(name, {})}
     if given is None:
         return {name: list(values) for name, values in usual.items()}
     try:

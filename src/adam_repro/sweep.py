@@ -272,30 +272,35 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def show_plan(jobs: Sequence[Job], *, workers: int | None = None) -> None:
+def show_plan(jobs: Sequence[Job], *, workers: int | None = None, elsewhere: bool = False) -> None:
     """Print what ``run`` would cost: runs, core-hours by a calibration of a few steps, disk.
 
+    ``elsewhere``: on GPUs that this machine has not, whose time it cannot tell.
     UserError where an optimizer raises in these steps, as it would in training; what it raised is printed before.
     """
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     print(f"{len(distinct)} runs, {len(distinct) - len(waiting)} of them already done.")
     if waiting:
-        processes = workers or processes_for(waiting)
-        groups = grouped(waiting, processes)
-        on_gpu = waiting[0].device != "cpu"
-        places = 1 if on_gpu else min(processes, len(groups))
-        kinds = {_shape(group): group for group in groups}
-        torch.set_num_threads(1)  # as a worker has
-        seconds = _seconds_of(kinds)
-        total = sum(seconds[_shape(group)] for group in groups)
+        print("What they take on the cluster's GPUs is not known here." if elsewhere else _time_of(waiting, workers))
         epochs = sum(job.config["epochs"] for job in waiting)
-        unit, there = ("GPU-hours", "the GPU") if on_gpu else ("core-hours", f"{places} cores")
-        print(
-            f"{len(groups)} groups, about {total / 3600:.3f} {unit}: {total / places / 60:.1f} minutes on {there}, by "
-            "timing a few steps of each kind of group on this machine.\n"
-            f"About {(epochs * ROW_BYTES + len(waiting) * RUN_BYTES) / 1e6:.1f} MB of disk, records and W&B together."
-        )
+        megabytes = (epochs * ROW_BYTES + len(waiting) * RUN_BYTES) / 1e6
+        print(f"About {megabytes:.1f} MB of disk, records and W&B together.")
+
+
+def _time_of(waiting: Sequence[Job], workers: int | None) -> str:
+    processes = workers or processes_for(waiting)
+    groups = grouped(waiting, processes)
+    on_gpu = waiting[0].device != "cpu"
+    places = 1 if on_gpu else min(processes, len(groups))
+    torch.set_num_threads(1)  # as a worker has
+    seconds = _seconds_of({_shape(group): group for group in groups})
+    total = sum(seconds[_shape(group)] for group in groups)
+    unit, there = ("GPU-hours", "the GPU") if on_gpu else ("core-hours", f"{places} cores")
+    return (
+        f"{len(groups)} groups, about {total / 3600:.3f} {unit}: {total / places / 60:.1f} minutes on {there}, by "
+        "timing a few steps of each kind of group on this machine."
+    )
 
 
 def _shape(group: list[Job]) -> tuple:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,7 @@ def compare(baseline: FigureData, newcomer: FigureData) -> Comparison:
     Differences are paired by seed and decided at Holm's level over the baseline's curves. UserError where the two were
     made on different terms: other data, another number of passes, another minibatch or penalty.
     """
-    for term in SHARED:
-        mine, theirs = newcomer.provenance[term], baseline.provenance[term]
-        if mine != theirs:
-            raise UserError(f"These runs have {term} {mine}, and those of {baseline.folder} have {theirs}.")
+    check_terms(newcomer.provenance, baseline)
     (name,) = newcomer.arm("tuned")["curve"].unique()
     costs = _final_costs(baseline)
     variant = name.partition("+")[2]
@@ -79,6 +77,13 @@ def compare(baseline: FigureData, newcomer: FigureData) -> Comparison:
     table = pd.DataFrame(rows).sort_values("train_cost", kind="stable", na_position="last")
     table["rank"] = range(1, len(table) + 1)
     return Comparison(shown, table[COLUMNS].reset_index(drop=True), _joined(baseline, newcomer, name, shown, costs))
+
+
+def check_terms(mine: Mapping[str, Any], baseline: FigureData) -> None:
+    """UserError where runs on the terms ``mine`` cannot be compared with those of ``baseline``."""
+    for term in SHARED:
+        if mine[term] != (theirs := baseline.provenance[term]):
+            raise UserError(f"These runs have {term} {mine[term]}, and those of {baseline.folder} have {theirs}.")
 
 
 def _held(d: np.ndarray, level: float) -> dict[str, object]:

@@ -26,7 +26,7 @@ from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
-from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts, shortfall
+from adam_repro.analysis.report import TEMPLATES, built, effect, gather_verdicts, shortfall
 from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
 from adam_repro.errors import UserError
 
@@ -36,13 +36,16 @@ COLOURS = 256  # of the embedded pictures: a quarter of the bytes, and no differ
 WIDTH = 900  # of a picture on the page, in CSS pixels
 
 
-def write(results: Path, reference: Path) -> Path:
-    """Write report.html of one scale (or of the reference), which must be built; its path.
+def write(results: Path, reference: Path) -> Path | None:
+    """Write report.html of one scale (or of the reference), which must be built; its path. It shows the paper's
+    figures: None where ``results`` has others alone.
 
-    UserError where ``results`` has no figure, or one lacks a file.
+    UserError where ``results`` has no figure at all, or one lacks a file.
     """
     there = {name: all((results / name / file).is_file() for file in ("provenance.json", PICTURE)) for name in CAPTIONS}
     if not any(there.values()):
+        if built(results):
+            return None
         raise UserError(f"{results} holds no results. Run `make reproduce SCALE={results.name}` first.")
     verdicts = gather_verdicts(results)
     path = reference / "bench" / "bench.json"

@@ -109,8 +109,8 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
     console.print(table)
     scales, data = (", ".join(sorted(set(ours[column]))) for column in ("scale", "provenance"))
     console.print(
-        f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [95 % interval, 90 % where equality "
-        "is asked]; n counts seeds. For a C claim the note says what the effect is.",
+        f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [the interval that decided: 95 % or "
+        "Holm's, 90 % where equality is asked]; n counts seeds, unless the note says what it and the effect are.",
         highlight=False,
     )
     console.print(f"Verdicts with their notes: {results / 'verdicts.csv'}", highlight=False, soft_wrap=True)
