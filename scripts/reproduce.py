@@ -72,12 +72,13 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         for drawing in drawings:
             drawing.join()
             status |= int(drawing.exitcode != 0)
-    reference = PROJECT_ROOT / "results" / "reference"
-    report.show_verdicts(results / scale, reference)
-    if report.built(results / scale):
-        report.build_overview(results / scale)
-        if shown := page.write(results / scale, reference):
-            print(f"Report: {shown}")
+    folder, reference = results / scale, PROJECT_ROOT / "results" / "reference"
+    there = report.built(folder)
+    if there:
+        report.build_overview(folder)  # whose verdicts stand among the others
+    report.show_verdicts(folder, reference)
+    if there and (shown := page.write(folder, reference)):
+        print(f"Report: {shown}")
     return status
 
 

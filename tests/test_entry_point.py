@@ -161,7 +161,9 @@ def test_a_figure_comes_out_of_one_command_with_its_verdicts(tmp_path):
     assert set(verdicts["provenance"]) == {"stand-in"}
     finals = pd.read_csv(folder / "finals.csv")
     assert set(finals["arm"]) == {"tuned", "default", "matched", "grid"}
-    assert "L8a" in outcome.stdout
+    assert "L8a" in outcome.stdout and "L27" in outcome.stdout, "what bears on all figures together too"
+    assert str(tmp_path / "results" / "smoke" / "overview" / "figure.png") in outcome.stdout
+    assert "[the interval that decided" in outcome.stdout
 
 
 def test_a_users_mistake_in_a_figure_of_several_is_one_paragraph_too(tmp_path):

@@ -112,6 +112,7 @@ def show_verdicts(results: Path, reference: Path, *, console: Console | None = N
         f"scale {scales}; data {data}. A ratio below 1 is in favour of the first; [the interval that decided: 95 % or "
         "Holm's, 90 % where equality is asked]; n counts seeds, unless the note says what it and the effect are.",
         highlight=False,
+        markup=False,
     )
     console.print(f"Verdicts with their notes: {results / 'verdicts.csv'}", highlight=False, soft_wrap=True)
     for path in sorted(results.glob("*/figure.png")):
