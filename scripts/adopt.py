@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from adam_repro.analysis.gather import UNDRAWN_ARMS, settings_of
-from adam_repro.analysis.merging import lend, merge
+from adam_repro.analysis.merging import SETTING, lend, merge
 from adam_repro.app import CONFIGS, compose, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.optimizers import OPTIMIZERS
@@ -44,8 +45,11 @@ def main() -> None:
         for figure in chosen_figures(given.figure, others=OTHERS):
             for path in adopt(PROJECT_ROOT / "results" / "paper" / figure, figure, replace=given.replace):
                 print(path.relative_to(PROJECT_ROOT))
-            if figure not in OTHERS and (told := lend(PROJECT_ROOT / "results" / "reference" / figure, asked(figure))):
-                print(told)
+            reference = PROJECT_ROOT / "results" / "reference" / figure
+            if figure not in OTHERS and (reference / "finals.csv").exists():
+                arms = set(pd.read_csv(reference / "finals.csv")["arm"])  # others may have no settings yet
+                if told := lend(reference, asked(figure, arms)):
+                    print(told)
 
 
 def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
@@ -74,14 +78,15 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
     return [*([path for name in RUNS if (path := reference / name).exists()] if joined else []), *copies.values()]
 
 
-def asked(figure: str) -> pd.DataFrame:
-    """What the figure's config gives the curves of each arm, as ``lend`` takes it; of grids, nothing."""
+def asked(figure: str, arms: Collection[str]) -> pd.DataFrame:
+    """What the figure's config gives the curves of each of ``arms``, as ``lend`` takes it; of grids, nothing."""
     node = OmegaConf.load(CONFIGS / "figure" / f"{figure}.yaml")
     parser, found = OverridesParser.create(), []
     for arm, varied in node.hydra.sweeper.arms.items():
-        swept = [] if arm in UNDRAWN_ARMS else [f"{key}={values}" for key, values in varied.items() if key != "seed"]
-        choices = [[(each.key_or_group, value) for value in values_of(each)] for each in parser.parse_overrides(swept)]
-        for choice in itertools.product(*choices) if choices else ():
+        if arm not in arms or arm in UNDRAWN_ARMS:
+            continue
+        swept = parser.parse_overrides([f"{key}={values}" for key, values in varied.items() if key != "seed"])
+        for choice in itertools.product(*([(each.key_or_group, value) for value in values_of(each)] for each in swept)):
             overrides = [f"figure={figure}", "scale=paper", *(f"{key}={value}" for key, value in choice)]
             config = compose(experiment_of(figure), overrides)
             OmegaConf.resolve(config)
@@ -93,7 +98,7 @@ def asked(figure: str) -> pd.DataFrame:
             curve = config.curve or kind.__name__ + (config.variant or "")
             terms = json.dumps(OmegaConf.to_container(OmegaConf.masked_copy(config, TERMS)))
             found.append({"arm": arm, "curve": curve, **settings, "terms": terms})
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=[*SETTING, "terms"])
 
 
 if __name__ == "__main__":

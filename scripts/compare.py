@@ -3,7 +3,8 @@
 It is tuned by the protocol and budget that the others had, trained on their seeds, and drawn over their curves, which
 are not trained again: the committed reference, or at another SCALE what `make reproduce SCALE=...` left here. OPTIMIZER
 is an import path, a file and a class in it (my_opt.py:MyOpt), or a name of configs/optimizer. SEARCH is its search
-space, as YAML or a YAML file: '{lr: [1e-3, 3e-3, 1e-2], momentum: [0.9, 0.99]}'; without it Adam's is taken.
+space, as YAML or a YAML file: '{lr: [1e-3, 3e-3, 1e-2], momentum: [0.9, 0.99]}'; without it that of its config, or
+Adam's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--optimizer", required=True, help="import path, file.py:Class, or a name of configs/optimizer")
     parser.add_argument("--figure", default="fig1_mnist")
     parser.add_argument("--scale", default="paper", help="paper: over the committed reference; or smoke, quick")
-    parser.add_argument("--search", help="its search space; default: Adam's")
+    parser.add_argument("--search", help="its search space; default: its config's, or Adam's")
     parser.add_argument("--results", type=Path, default=PROJECT_ROOT / "results", help="where everything is written")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run, such as workers=4")
     given = parser.parse_args()

@@ -35,13 +35,13 @@ def main() -> None:
     with shown_kindly():
         figures = load(given.results / given.scale, given.figure)
         for figure in figures:
-            tracking = tracking_of(figure) | {"entity": given.entity}
+            tracking = tracking_of(figure) | ({"entity": given.entity} if given.entity else {})
             if figure.panel is not None:
                 mirror_printed(figure.name, figure.panel, tracking, figure.data.folder / "wandb")
             if len(figure.printed_points):
                 epochs = figure.data.provenance["epochs"]
                 mirror_printed_grid(figure.name, figure.printed_points, epochs, tracking, figure.data.folder / "wandb")
-        entity = given.entity or account()
+        entity = tracking["entity"] or account()
         publish(figures, entity=entity, project=tracking["project"])
         if waiting := sum(not is_uploaded(run) for run in offline_runs(given.results)):
             print(f"{waiting} runs are not uploaded yet; `make wandb-sync` says which.")

@@ -95,6 +95,18 @@ def test_runs_that_no_figure_draws_are_refused_by_name(tmp_path):
         script("publish").load(tmp_path, "fig4")
 
 
+def test_whose_runs_are_in_the_configs_is_whose_the_printed_curves_are(results, monkeypatch):
+    module = script("publish")
+    theirs = {"mode": "offline", "project": "adam-repro", "entity": "our-lab", "members": "reported"}
+    monkeypatch.setattr(module, "tracking_of", lambda figure: theirs)
+    saved = {}
+    monkeypatch.setattr(module, "publish", lambda figures, **where: saved.update(where))
+    monkeypatch.setattr("sys.argv", ["publish.py", "--scale", "reference", "--results", str(results)])
+    module.main()
+    assert saved == {"entity": "our-lab", "project": "adam-repro"}
+    assert all("fig1_mnist_our-lab" in run.name for run in offline_runs(results))
+
+
 def test_printed_curves_are_made_anew_for_whom_they_are_to_be(results, monkeypatch):
     for owner in ((), ("--entity", "my-team"), ("--entity", "my-team")):
         with pytest.raises(SystemExit):

@@ -15,6 +15,7 @@ import yaml
 from made_up import write_figure
 
 from adam_repro import search
+from adam_repro.analysis.merging import lend
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -259,13 +260,23 @@ def test_stand_in_results_are_never_adopted(tmp_path, adopt):
 
 @pytest.mark.parametrize("figure", ["fig1_mnist_wide", "fig2_deterministic", "fig3_full"])
 def test_the_reference_has_of_each_drawn_curve_the_setting_that_its_arm_asks_for(figure):
-    asked, setting = script("adopt").asked(figure), ["arm", "curve", "lr", "schedule", "hyper", "l2"]
     finals = pd.read_csv(PROJECT_ROOT / "results" / "reference" / figure / "finals.csv")
+    asked, setting = (
+        script("adopt").asked(figure, set(finals["arm"])),
+        ["arm", "curve", "lr", "schedule", "hyper", "l2"],
+    )
     assert not asked.duplicated(["arm", "curve"]).any()
     found = finals[setting].drop_duplicates()
     assert len(found) > 3 and set(map(tuple, found.to_numpy())) <= set(map(tuple, asked[setting].to_numpy()))
     of_sfo = asked[asked["curve"] == "SFO"]
     assert of_sfo["terms"].nunique() == len(of_sfo), "masks are drawn anew, stay, or are none"
+
+
+def test_an_arm_without_runs_may_have_no_settings_yet_and_a_grid_alone_asks_for_nothing(tmp_path):
+    folder = write_figure(tmp_path, {("tuned", "Adam"): 0.2})
+    asked = script("adopt").asked
+    assert set(asked("fig3_first_epochs", {"default"})["arm"]) == {"default"}
+    assert asked("fig4", {"grid", "control"}).empty and lend(folder, asked("fig4", {"grid"})) == ""
 
 
 def test_a_figure_names_the_command_that_makes_it_as_it_is():

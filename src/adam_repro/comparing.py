@@ -136,6 +136,8 @@ def _first_run(runs: Composed, name: str, search: Mapping[str, Any], *, seed: in
     try:
         return runs.job(name, Grid.of(search, name=name).trials()[0], seed)
     except UserError as error:
+        if set(search) <= {"lr", "schedule"}:
+            raise
         raise UserError(
             f"{error} It was to be searched in {', '.join(search)}: SEARCH gives it another space."
         ) from None
