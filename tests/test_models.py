@@ -10,6 +10,7 @@ from tiny_data import CLASSES, FEATURES, WORDS, sparse_rows, tiny, tiny_pixels, 
 from torch.nn.functional import conv2d, cross_entropy, max_pool2d
 
 from adam_repro.models import CNN, MLP, VAE, LogisticRegression
+from adam_repro.models.vae import _NegativeBound
 from adam_repro.optimizers import SGD, Adam
 from adam_repro.schedules import constant
 from adam_repro.training import Solo, train
@@ -262,6 +263,21 @@ def test_the_autoencoders_cost_is_the_negative_bound_for_its_noise_gradient_too(
         gradients = torch.autograd.grad(theirs, parameters, retain_graph=True)
         for got, expected in zip(torch.autograd.grad(ours, parameters), gradients, strict=True):
             torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_a_compiled_autoencoder_is_the_same_for_minibatches_of_every_size(compiler):
+    model = vae()
+    for rows in (6, 4):
+        x, noise = torch.rand(rows, FEATURES).double(), torch.randn(rows, 3).double()
+        expected = bound_by_hand(model, x, noise)
+        weights = torch.rand(rows)
+        wanted = torch.autograd.grad(expected @ weights.double(), list(model.parameters()))
+        parameters = [p.detach().float().requires_grad_() for p in model.parameters()]
+        bounds = _NegativeBound.apply(x.float(), noise.float(), *parameters)
+        torch.testing.assert_close(bounds.double(), -expected, rtol=1e-6, atol=0)
+        got = torch.autograd.grad(-bounds @ weights, parameters)
+        for ours, theirs in zip(got, wanted, strict=True):
+            torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_a_second_derivative_of_the_autoencoder_is_refused_and_not_wrong():

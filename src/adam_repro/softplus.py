@@ -9,10 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adam_repro.compilation import compiled_for_networks
 
-
-def _softplus_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
+def softplus_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
     """log(1 + exp(x)) elementwise, as exact as the dtype allows, for x of any size and either sign; and its derivative,
     the logistic function. Shapes: as x."""
     small = (-x.abs()).exp()
@@ -22,12 +20,8 @@ def _softplus_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
     return value, torch.where(x < 0, small, 1) / rounded
 
 
-def _cross_entropy_and_slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy_and_slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The Bernoulli cross-entropy of ``targets`` in [0, 1], summed over each row; and its derivative with respect to
     ``logits``. Shapes: both [rows, columns], the result [rows] and [rows, columns]."""
-    value, slope = _softplus_and_slope(logits)
+    value, slope = softplus_and_slope(logits)
     return (value - logits * targets).sum(1), slope - targets
-
-
-softplus_and_slope = compiled_for_networks(_softplus_and_slope)
-cross_entropy_and_slope = compiled_for_networks(_cross_entropy_and_slope)

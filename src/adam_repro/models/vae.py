@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from adam_repro.compilation import compiled_for_networks
 from adam_repro.products import product
 from adam_repro.softplus import cross_entropy_and_slope, softplus_and_slope
 
@@ -59,30 +60,41 @@ class _NegativeBound(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, noise: Tensor, *parameters: Tensor) -> Tensor:
-        w_encoder, b_encoder, w_posterior, b_posterior, w_decoder, b_decoder, w_likelihood, b_likelihood = parameters
-        encoded, encoded_slope = softplus_and_slope(product(x, w_encoder, b_encoder))
-        q = product(encoded, w_posterior, b_posterior)
-        mean, log_variance = q.chunk(2, dim=1)
-        std = (log_variance / 2).exp()
-        z = mean + std * noise
-        decoded, decoded_slope = softplus_and_slope(product(z, w_decoder, b_decoder))
-        cross_entropy, logits_slope = cross_entropy_and_slope(product(decoded, w_likelihood, b_likelihood), x)
-        divergence = (mean**2 + std**2 - 1 - log_variance).sum(1) / 2
-        slopes = encoded_slope, decoded_slope, logits_slope
-        ctx.save_for_backward(x, noise, encoded, mean, std, z, decoded, *slopes, w_posterior, w_decoder, w_likelihood)
-        return cross_entropy + divergence
+        bounds, *kept = _bounds(x, noise, *parameters)
+        weights = parameters[2::2]  # of the layers behind the first, whose input needs no gradient
+        ctx.save_for_backward(x, noise, *kept, *weights)
+        return bounds
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, noise, encoded, mean, std, z, decoded, *slopes, w_posterior, w_decoder, w_likelihood = ctx.saved_tensors
-        encoded_slope, decoded_slope, logits_slope = slopes
-        g = gradients[0][:, None]  # with respect to the bounds; those below, to what a layer's product gave
-        g_likelihood = logits_slope * g
-        g_decoder = product(g_likelihood, w_likelihood.t()).mul_(decoded_slope)
-        g_z = product(g_decoder, w_decoder.t())
-        g_posterior = torch.cat((g_z + g * mean, (g_z * noise * std + g * (std**2 - 1)) / 2), dim=1)
-        g_encoder = product(g_posterior, w_posterior.t()).mul_(encoded_slope)
-        by_layer = ((g_encoder, x), (g_posterior, encoded), (g_decoder, z), (g_likelihood, decoded))
-        of_parameters = [part for g, inputs in by_layer for part in (product(g.t(), inputs.t()), g.sum(0))]
-        return None, None, *of_parameters
+        return None, None, *_gradients(gradients[0][:, None], *ctx.saved_tensors)
+
+
+@compiled_for_networks
+def _bounds(x: Tensor, noise: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    """The negative bounds [batch], and behind them what ``_gradients`` needs of the layers."""
+    w_encoder, b_encoder, w_posterior, b_posterior, w_decoder, b_decoder, w_likelihood, b_likelihood = parameters
+    encoded, encoded_slope = softplus_and_slope(product(x, w_encoder, b_encoder))
+    mean, log_variance = product(encoded, w_posterior, b_posterior).chunk(2, dim=1)
+    std = (log_variance / 2).exp()
+    z = mean + std * noise
+    decoded, decoded_slope = softplus_and_slope(product(z, w_decoder, b_decoder))
+    cross_entropy, logits_slope = cross_entropy_and_slope(product(decoded, w_likelihood, b_likelihood), x)
+    divergence = (mean**2 + std**2 - 1 - log_variance).sum(1) / 2
+    slopes = encoded_slope, decoded_slope, logits_slope
+    return cross_entropy + divergence, encoded, mean, std, z, decoded, *slopes
+
+
+@compiled_for_networks
+def _gradients(g: Tensor, x: Tensor, noise: Tensor, *kept: Tensor) -> list[Tensor]:
+    """Gradients of the parameters, in the model's order, for ``g`` [batch, 1], that of the bounds."""
+    encoded, mean, std, z, decoded, *slopes, w_posterior, w_decoder, w_likelihood = kept
+    encoded_slope, decoded_slope, logits_slope = slopes
+    g_likelihood = logits_slope * g  # with respect to what a layer's product gave, as those below
+    g_decoder = product(g_likelihood, w_likelihood.t()) * decoded_slope
+    g_z = product(g_decoder, w_decoder.t())
+    g_posterior = torch.cat((g_z + g * mean, (g_z * noise * std + g * (std**2 - 1)) / 2), dim=1)
+    g_encoder = product(g_posterior, w_posterior.t()) * encoded_slope
+    by_layer = ((g_encoder, x), (g_posterior, encoded), (g_decoder, z), (g_likelihood, decoded))
+    return [part for g, inputs in by_layer for part in (product(g.t(), inputs.t()), g.sum(0))]
