@@ -47,7 +47,8 @@ def main() -> None:
                 print(path.relative_to(PROJECT_ROOT))
             reference = PROJECT_ROOT / "results" / "reference" / figure
             if figure not in OTHERS and (reference / "finals.csv").exists():
-                arms = set(pd.read_csv(reference / "finals.csv")["arm"])  # others may have no settings yet
+                arms = set(pd.read_csv(reference / "finals.csv")["arm"])
+                arms |= {kind for kind in SETTINGS if (CONFIGS / kind / figure).is_dir()}  # others have no settings yet
                 if told := lend(reference, asked(figure, arms)):
                     print(told)
 

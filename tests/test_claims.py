@@ -87,10 +87,10 @@ def test_a_note_tells_what_else_bears_on_a_verdict(tmp_path):
     finals |= {("matched", "Adam"): 0.25, ("matched", "AdaGrad"): 0.5}
     frame = verdicts(write_figure(tmp_path, finals, tuned_at=20, edges=["AdaGrad"]))
     note = frame.loc["L8a", "note"]
-    assert "default settings: 0.500" in note
+    assert "default settings: 0.500 (n = 5)" in note
     assert "tuned at 20 passes" in note
     assert "on the edge of its grid: AdaGrad" in note
-    assert frame.loc["L8a", "matched"].startswith("0.500 (printed 0.5")
+    assert frame.loc["L8a", "matched"].startswith("0.500, n = 5 (printed 0.5")
     assert "lr 0.1, constant, L2 0.0001" in frame.loc["P1", "matched"]
 
 

@@ -180,16 +180,18 @@ AHEAD = {"Adam": [2.0, 1.2, 0.8, 0.6], "AdaGrad": [1.9, 1.5, 1.1, 0.9], "SGDNest
 
 
 def early(folder, **changed):
-    return verdicts(write_passes(folder, AHEAD | changed, figure="fig3_first_epochs", dataset=CIFAR)).loc["L16"]
+    return verdicts(write_passes(folder, AHEAD | changed, figure="fig3_first_epochs", dataset=CIFAR))
 
 
-def test_adam_and_adagrad_are_ahead_early_only_if_they_are_in_each_pass(tmp_path):
-    assert early(tmp_path / "all")["verdict"] == "supported"
-    for number, name in enumerate(("Adam", "AdaGrad")):
-        behind = early(tmp_path / str(number), **{name: [*AHEAD[name][:3], 1.3]})
+def test_adam_and_adagrad_are_each_ahead_early_only_if_they_are_in_each_pass(tmp_path):
+    assert early(tmp_path / "all").loc[["L16a", "L16b"], "verdict"].tolist() == ["supported"] * 2
+    for id, other, name in (("L16a", "L16b", "Adam"), ("L16b", "L16a", "AdaGrad")):
+        frame = early(tmp_path / id, **{name: [*AHEAD[name][:3], 1.3]})
+        behind = frame.loc[id]
         assert behind["verdict"] == "contradicted", "far ahead in three passes, behind in the fourth"
         assert "in pass 4" in behind["note"]
         assert behind["effect"] == pytest.approx(1.3 / 1.1, rel=0.01)
+        assert frame.loc[other, "verdict"] == "supported"
 
 
 def test_curves_like_the_printed_ones_contradict_that_adagrad_is_fast_early(tmp_path):
@@ -198,8 +200,9 @@ def test_curves_like_the_printed_ones_contradict_that_adagrad_is_fast_early(tmp_
         "AdaGrad": [2.03, 1.58, 1.36, 1.22],
         "SGDNesterov": [2.30, 2.07, 1.16, 0.76],
     }
-    row = early(tmp_path, **printed)
-    assert row["verdict"] == "contradicted"
+    frame = early(tmp_path, **printed)
+    row = frame.loc["L16b"]
+    assert frame.loc["L16a", "verdict"] == "supported" and row["verdict"] == "contradicted"
     assert "AdaGrad < Adam < SGDNesterov, Adam < AdaGrad < SGDNesterov, Adam < SGDNesterov < AdaGrad" in row["note"]
     assert row["matched"] == "printed 1.597"
 
@@ -208,7 +211,16 @@ def test_a_run_that_diverged_early_is_slower_than_any(tmp_path):
     folder = write_passes(tmp_path, AHEAD, figure="fig3_first_epochs")
     curves = pd.read_csv(folder / "curves.csv")
     curves[(curves["curve"] != "Adam") | (curves["epoch"] < 2)].to_csv(folder / "curves.csv", index=False)
-    assert verdicts(folder).loc["L16", "effect"] == math.inf
+    assert verdicts(folder).loc["L16a", "effect"] == math.inf
+
+
+def test_how_early_the_others_arms_are_stands_in_the_note(tmp_path):
+    folder = write_passes(tmp_path, AHEAD, figure="fig3_first_epochs", dataset=CIFAR)
+    for name in ("curves.csv", "finals.csv"):
+        table = pd.read_csv(folder / name)
+        pd.concat([table, table.assign(arm="default"), table.assign(arm="matched")]).to_csv(folder / name, index=False)
+    note = verdicts(folder).loc["L16a", "note"]
+    assert "default settings: 0.870 (n = 5); settings nearest to print: 0.870 (n = 5)" in note, "in pass 1, of 2.3"
 
 
 def late(folder, *, epochs=49, without_m=None, frozen_v=None, dataset=CIFAR, **costs):

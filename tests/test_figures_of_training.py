@@ -119,12 +119,12 @@ def test_a_caption_says_on_what_the_figure_rests(tmp_path):
     for part in (
         "12 passes",
         "60,000 training examples",
-        "mean over 3 seeds",
+        "geometric mean over 3 seeds, bands their range;",
         "scale quick",
         "Tuned at 2 passes of 2,560 examples",
         "On the edge of its grid: AdaGrad",
         "L2 1e-07",
-        "in the legend, mean of the last 5 passes",
+        "in the legend, of the last 5 passes",
     ):
         assert part in said
 

@@ -185,7 +185,8 @@ def test_a_run_that_two_arms_ask_for_stands_in_both(tmp_path):
             {"arm": "default", **same},
             {"arm": "default", **same, "curve": "AdaGrad"},
             {"arm": "default", **same, "curve": "RMSProp"},  # which no arm has
-            {"arm": "matched", **same},  # not run at all
+            {"arm": "matched", **same, "curve": "RMSProp"},  # not run at all: an arm is lent as a whole, or not
+            {"arm": "matched", **same},
             {"arm": "tuned", **same, "curve": "AdaGrad", "lr": 0.2},  # another setting
         ]
     )
@@ -204,6 +205,15 @@ def test_a_run_that_two_arms_ask_for_stands_in_both(tmp_path):
     assert found.diagnostics["arm"].tolist() == ["tuned", "default"]
     before = (folder / "finals.csv").read_bytes()
     assert lend(folder, asked) == "" and (folder / "finals.csv").read_bytes() == before
+
+
+def test_an_arm_that_was_not_run_is_lent_when_other_arms_have_all_of_it(tmp_path):
+    folder = write_figure(tmp_path, {("tuned", "Adam"): [0.2, 0.3], ("default", "AdaGrad"): [0.4]})
+    same = {"lr": 0.1, "schedule": "constant", "hyper": "{}", "l2": 1e-4, "terms": ""}
+    every = [("tuned", "Adam"), ("default", "AdaGrad"), ("matched", "Adam"), ("matched", "AdaGrad")]
+    asked = pd.DataFrame([{"arm": arm, "curve": curve, **same} for arm, curve in every])
+    assert lend(folder, asked) == "lent: 3 runs to the arm matched"
+    assert FigureData.load(folder).arm("matched")["train_cost"].tolist() == [0.2, 0.3, 0.4]
 
 
 def test_an_arm_is_lent_the_seeds_that_it_lacks_and_keeps_its_own(tmp_path):

@@ -12,6 +12,7 @@ from adam_repro.analysis.statistics import (
     bootstrap_interval,
     equal,
     holm_levels,
+    over_seeds,
     p_better,
     paired_differences,
     sign_flip_p,
@@ -73,6 +74,22 @@ def test_the_bootstrap_is_the_same_each_time_and_covers_the_mean():
     everything = 5**5
     exact = np.quantile([np.mean(pick) for pick in np.ndindex(*[5] * 5)], 0.975) * 0.01 - 0.02
     assert everything == 3125 and high[0] == pytest.approx(exact, abs=5e-4)
+
+
+def test_what_is_drawn_of_few_seeds_is_their_range_and_of_ten_the_bootstraps_interval():
+    values = np.stack([SPREAD, 3 + 10 * SPREAD])
+    mean, low, high = over_seeds(values)
+    assert mean.tolist() == values.mean(1).tolist()
+    assert (low.tolist(), high.tolist()) == (values.min(1).tolist(), values.max(1).tolist())
+    ten = np.concatenate([values, values + 0.5], axis=1)
+    _, low, high = over_seeds(ten)
+    assert (low.tolist(), high.tolist()) == tuple(each.tolist() for each in bootstrap_interval(ten))
+
+
+def test_ratios_have_a_geometric_mean_where_they_have_logarithms():
+    mean, low, high = over_seeds(np.array([[1.0, 10.0, 100.0], [2.0, 2.0, 16.0]]), ratios=True)
+    assert mean == pytest.approx([10, 4]) and low == pytest.approx([1, 2]) and high == pytest.approx([100, 16])
+    assert over_seeds(np.array([-1.0, 4.0]), ratios=True)[0] == 1.5, "a bound may be negative"
 
 
 def test_holm_steps_down_until_the_first_that_fails():

@@ -129,18 +129,19 @@ def chosen_after(facts: Mapping[str, Any]) -> str:
 
 
 def summary(curves: pd.DataFrame, column: str, *, arm: str) -> pd.DataFrame:
-    """Mean over seeds with its 95 % bootstrap interval: columns curve, epoch, mean, low, high, n.
+    """Mean over seeds with the band about it, as ``statistics.over_seeds`` has them, of training costs the geometric
+    one: columns curve, epoch, mean, low, high, n.
 
     Epochs that some seed did not reach, because it diverged, are left out: a mean over the survivors would flatter.
     """
-    from adam_repro.analysis.statistics import bootstrap_interval  # takes a second, which nobody who reads should wait
+    from adam_repro.analysis.statistics import over_seeds  # takes a second, which nobody who reads should wait
 
     parts = []
     for curve, group in curves[curves["arm"] == arm].groupby("curve", sort=False):
         table = group.pivot(index="epoch", columns="seed", values=column).dropna()
         if len(table):
-            low, high = bootstrap_interval(table.to_numpy())
-            values = {"mean": table.mean(axis=1).to_numpy(), "low": low, "high": high, "n": table.shape[1]}
+            mean, low, high = over_seeds(table.to_numpy(), ratios=column == "train_cost")
+            values = {"mean": mean, "low": low, "high": high, "n": table.shape[1]}
             parts.append(pd.DataFrame({"curve": curve, "epoch": table.index, **values}))
     empty = pd.DataFrame({name: np.empty(0) for name in ("curve", "epoch", "mean", "low", "high", "n")})
     return pd.concat(parts, ignore_index=True) if parts else empty

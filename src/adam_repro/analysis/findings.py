@@ -13,16 +13,16 @@ from adam_repro import records
 from adam_repro.analysis import trials
 from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims import of_figure
-from adam_repro.analysis.claims.comparisons import reduced
+from adam_repro.analysis.claims.comparisons import finals, printed_final, reduced
 from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData, chosen_after, counted
-from adam_repro.analysis.figures.panels import SCHEDULES
+from adam_repro.analysis.figures.panels import FRAMES, SCHEDULES
 from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.grid import readings
 from adam_repro.analysis.headlines import rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
-from adam_repro.analysis.statistics import t_interval
+from adam_repro.analysis.statistics import over_seeds, t_interval
 from adam_repro.errors import UserError
 
 MARK = "<!-- below: make report SCALE=reference -->\n"
@@ -120,7 +120,7 @@ def _end(curve: str, runs: pd.DataFrame, others: dict[str, Any]) -> dict[str, An
     return {
         "curve": curve,
         "settings": trials.in_words(settings) if subfunctions is None else f"{subfunctions} subfunctions",
-        "mean": np.exp(np.log(costs).mean()),
+        "mean": float(over_seeds(costs, ratios=True)[0]),
         "cost": f"diverged on {lost} of {len(costs)} seeds" if lost else _with_interval(costs),
         "n": len(costs),
         "accuracy": "" if np.isnan(accuracy) else f"{accuracy:.4f}",
@@ -147,6 +147,7 @@ def _matched(folder: Path) -> dict[str, Any]:
     choices = trials.choices(pd.read_csv(tuning)) if tuning.is_file() else []
     chosen = {choice.curve: trials.in_words(choice.settings) for choice in choices}
     l2, plotted = found[0].shared.settings["l2"], found[0].shared.plotted
+    data = FigureData.load(folder) if (folder / "finals.csv").is_file() else None
     return {
         "name": folder.name,
         "title": CAPTIONS[folder.name].title,
@@ -157,6 +158,7 @@ def _matched(folder: Path) -> dict[str, Any]:
                 "distances": [_distance(distances[curve.curve].get(schedule)) for schedule in SCHEDULES],
                 "decided": _decided(curve),
                 "chosen": chosen.get(curve.curve.partition("+")[0], ""),  # with dropout the same
+                "end": _over_print(data, curve.curve),
             }
             for curve in found
         ],
@@ -165,6 +167,19 @@ def _matched(folder: Path) -> dict[str, Any]:
         "settings": matching.groupby("curve").size().max() // matching["plotted"].nunique(),
         "seeds": matching["seeds"].max(),
     }
+
+
+def _over_print(data: FigureData | None, curve: str) -> str:
+    """The final cost of the matched runs, over the last passes that were printed, as a ratio to the printed one: what
+    is nearest over few passes may part later."""
+    panel = None if data is None else FRAMES[data.provenance["figure"]].panel
+    if data is None or panel is None:
+        return ""
+    costs = finals(data, "matched", curve)
+    if costs.empty or costs.isna().any():
+        return "diverged" if len(costs) else ""
+    printed = printed_final(panel, curve, until=data.provenance["epochs"] - 1)
+    return f"{float(over_seeds(costs.to_numpy(), ratios=True)[0]) / printed:.3g}, n = {len(costs)}"
 
 
 def _distance(found: float | None) -> str:

@@ -102,21 +102,29 @@ def last_milestone(data: FigureData) -> pd.DataFrame:
     return grid[grid["epochs"] == runs[runs == runs.max()].index.max()]
 
 
+def longest(data: FigureData) -> pd.DataFrame | None:
+    """The cells after the most passes, where those are of longer runs than the ``last_milestone``."""
+    grid, passes = cells(data), last_milestone(data)["epochs"].max()
+    longer = grid[grid["epochs"] > passes]
+    return None if longer.empty else longer[longer["epochs"] == longer["epochs"].max()]
+
+
 def gaps(data: FigureData, first: str, second: str) -> pd.Series:
     """Cost of ``first`` less that of ``second`` in the ``last_milestone``, by beta1, beta2, lr and seed, where both
     ran.
 
     A run that diverged is worse than any cost: the gap is infinite, and NaN where both diverged.
     """
-    return _gaps(last_milestone(data), first, second)
+    return gaps_within(last_milestone(data), first, second)
 
 
 def gaps_by_milestone(data: FigureData, first: str, second: str) -> dict[int, pd.Series]:
     """The same for each number of passes, fewest first."""
-    return {int(epochs): _gaps(block, first, second) for epochs, block in cells(data).groupby("epochs")}
+    return {int(epochs): gaps_within(block, first, second) for epochs, block in cells(data).groupby("epochs")}
 
 
-def _gaps(block: pd.DataFrame, first: str, second: str) -> pd.Series:
+def gaps_within(block: pd.DataFrame, first: str, second: str) -> pd.Series:
+    """The same among the cells after equally many passes."""
     index = [*KEYS[1:], "seed"]
     a, b = (block[block["form"] == form].set_index(index)["train_cost"] for form in (first, second))
     a, b = a.align(b, join="inner")

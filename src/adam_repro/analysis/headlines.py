@@ -11,7 +11,7 @@ import pandas as pd
 from adam_repro.analysis.claims import LEDGER
 from adam_repro.analysis.claims.everywhere import OVERVIEW
 
-HEADLINES = ("L7", "L8a", "L9", "L11a", "L12a", "L16", "L17a", "L18", "L21a", "L22")
+HEADLINES = ("L7", "L8a", "L9", "L11a", "L12a", "L16a", "L17a", "L18", "L21a", "L22")
 NOT_RUN = "not run"
 
 

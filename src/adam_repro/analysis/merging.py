@@ -69,19 +69,23 @@ def lend(reference: Path, asked: pd.DataFrame) -> str:
 
     A run is what its settings and seed make it, so that what was trained for one arm need not be trained for another.
     ``asked``: the settings (``SETTING``) that the figure's config gives each arm's curves, and in ``terms`` what else
-    it says of their runs: arms may differ in dropout. An arm without runs of its own is left out: it was not run.
+    it says of their runs: arms may differ in dropout. An arm without runs of its own is lent all of its curves, or
+    none: it was not run.
     """
     finals = _text(reference / "finals.csv")
     drawn = finals[~finals["arm"].isin(UNDRAWN_ARMS)]
     lent = [drawn[:0].assign(to="")]
     asked = _written(asked)
-    for _, row in asked.iterrows():
-        alike = asked.loc[(asked[[*SETTING[1:], "terms"]] == row[[*SETTING[1:], "terms"]]).all(axis=1), "arm"]
-        same = drawn[(drawn[SETTING[1:]] == row[SETTING[1:]]).all(axis=1) & drawn["arm"].isin(alike)]
-        own = same["arm"] == row["arm"]
-        if (drawn["arm"] == row["arm"]).any():
+    for arm, rows in asked.groupby("arm", sort=False):
+        of_curves = []
+        for _, row in rows.iterrows():
+            alike = asked.loc[(asked[[*SETTING[1:], "terms"]] == row[[*SETTING[1:], "terms"]]).all(axis=1), "arm"]
+            same = drawn[(drawn[SETTING[1:]] == row[SETTING[1:]]).all(axis=1) & drawn["arm"].isin(alike)]
+            own = same["arm"] == arm
             more = same[~own & ~same["seed"].isin(same[own]["seed"])]
-            lent.append(more.drop_duplicates(["seed", "epochs"]).assign(to=row["arm"]))  # several arms may have it
+            of_curves.append(more.drop_duplicates(["seed", "epochs"]).assign(to=arm))  # several arms may have it
+        if (drawn["arm"] == arm).any() or all(map(len, of_curves)):
+            lent += of_curves
     loans = pd.concat(lent)
     for name, setting in (("finals.csv", SETTING), ("curves.csv", DRAWN[:2]), ("diagnostics.csv", DRAWN[:2])):
         rows = _text(reference / name)

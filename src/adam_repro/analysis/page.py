@@ -27,6 +27,7 @@ from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, built, effect, gather_verdicts, shortfall
+from adam_repro.analysis.statistics import over_seeds
 from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
 from adam_repro.errors import UserError
 
@@ -122,10 +123,10 @@ def picture(path: Path) -> dict[str, Any]:
 
 
 def _ends(data: FigureData) -> list[tuple[str, float]]:
-    """The tuned curves and their final training costs, mean over seeds; NaN where one diverged."""
+    """The tuned curves and their final training costs, geometric mean over seeds; NaN where one diverged."""
     tuned = data.arm("tuned")
-    means = tuned[tuned["epochs"] == tuned["epochs"].max()].groupby("curve", sort=False)["train_cost"]
-    return [(str(curve), costs.mean(skipna=False)) for curve, costs in means]
+    costs = tuned[tuned["epochs"] == tuned["epochs"].max()].groupby("curve", sort=False)["train_cost"]
+    return [(str(curve), float(over_seeds(each.to_numpy(), ratios=True)[0])) for curve, each in costs]
 
 
 def _count(number: float) -> str:

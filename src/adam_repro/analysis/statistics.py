@@ -17,6 +17,7 @@ from scipy import stats
 
 FEWEST_SEEDS = 3
 FAMILY_ERROR = 0.05
+ENOUGH_TO_RESAMPLE = 10  # seeds: of 3 the bootstrap's 95 % interval covers the mean in 76 of 100 cases, of 10 in 90
 BOOTSTRAP_SEED, BOOTSTRAP_DRAWS = 20141222, 10_000  # the day of the paper's first version
 ROUNDING = 1e-12  # relative; differences that differ by less are one number
 EXACT_FLIPS = 16  # up to so many pairs every pattern of signs is counted
@@ -76,6 +77,21 @@ def sign_flip_p(d: np.ndarray) -> float:
         signs = np.random.default_rng(BOOTSTRAP_SEED).choice((1, -1), (BOOTSTRAP_DRAWS, n))
     sums = np.abs(signs @ d)
     return float(np.mean(sums >= abs(d.sum()) * (1 - 1e-12)))
+
+
+def over_seeds(values: np.ndarray, *, ratios: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is drawn of n seeds for each row of ``values`` [..., n]: their mean, and the lower and the upper end of the
+    band about it, [...].
+
+    The mean is the geometric one of what is compared as ``ratios``, if all of it is positive. The band is the mean's
+    95 % bootstrap interval, and of fewer seeds than ``ENOUGH_TO_RESAMPLE`` their range.
+    """
+    if ratios and (values > 0).all():
+        mean, low, high = (np.exp(each) for each in over_seeds(np.log(values)))
+        return mean, low, high
+    few = values.shape[-1] < ENOUGH_TO_RESAMPLE
+    low, high = (values.min(-1), values.max(-1)) if few else bootstrap_interval(values)
+    return values.mean(-1), low, high
 
 
 def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

@@ -69,13 +69,15 @@ class Factor:
 @dataclass(frozen=True)
 class Recovered:
     """The settings nearest to a printed curve: the best, those of other schedules, L2 strengths or plotted costs, and
-    the best under the objective (L2 and plotted cost) that suits all curves of the figure together."""
+    the best under the objective (L2 and plotted cost) that suits all curves of the figure together. ``on_edge``: of the
+    learning rates tried."""
 
     curve: str
     nearest: Match
     runners_up: list[Match]
     factors: dict[str, Factor]
     shared: Match
+    on_edge: bool
 
 
 def choices(tuning: pd.DataFrame) -> list[Choice]:
@@ -118,13 +120,19 @@ def compared_passes(matching: pd.DataFrame) -> int | None:
 def recovered(matching: pd.DataFrame) -> list[Recovered]:
     """What is recovered for each curve of a ``matching.csv``; settings that diverged are left out."""
     finished = matching[np.isfinite(matching["distance"])]
+    rates = matching.groupby("curve")["lr"].agg(["min", "max"])
     nearest = finished.groupby(["l2", "plotted", "curve"])["distance"].min().unstack("curve").dropna()
     objective = (nearest**2).sum(axis=1).idxmin()
     ranked = finished.sort_values("distance", kind="stable")
-    return [_recovered(curve, ranked[ranked["curve"] == curve], objective) for curve in finished["curve"].unique()]
+    return [
+        _recovered(curve, ranked[ranked["curve"] == curve], objective, edges=tuple(rates.loc[curve]))
+        for curve in finished["curve"].unique()
+    ]
 
 
-def _recovered(curve: str, ranked: pd.DataFrame, objective: tuple[float, str]) -> Recovered:
+def _recovered(
+    curve: str, ranked: pd.DataFrame, objective: tuple[float, str], *, edges: tuple[float, float]
+) -> Recovered:
     names = _settings_of(ranked, OF_A_MATCH)
 
     def matches(rows: pd.DataFrame) -> list[Match]:
@@ -138,7 +146,7 @@ def _recovered(curve: str, ranked: pd.DataFrame, objective: tuple[float, str]) -
     told = names if nearest.plotted == EITHER else (*names, "plotted")
     factors = {name: factor for name in told if (factor := _factor(ranked, name))}
     (shared,) = matches(ranked[(ranked["l2"] == objective[0]) & (ranked["plotted"] == objective[1])].head(1))
-    return Recovered(label(curve), nearest, runners_up, factors, shared)
+    return Recovered(label(curve), nearest, runners_up, factors, shared, on_edge=nearest.settings["lr"] in edges)
 
 
 def _factor(ranked: pd.DataFrame, name: str) -> Factor | None:

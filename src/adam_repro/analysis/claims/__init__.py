@@ -2,7 +2,7 @@
 
 A claim is one function with one id. It looks at the data and returns what is to be decided: ``Better``, ``Equal``, or
 a ``Finding`` where arithmetic decides. Margins stand beside the function and were written before any run. ``decide``
-holds all comparisons of a figure to one family error (Holm) and makes the rows.
+holds all that is to be ``Better`` in a figure to one family error (Holm) and makes the rows.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def of_figure(figure: str) -> list[Claim]:
 
 
 def examined(claims: Sequence[Claim], data: Any) -> pd.DataFrame:
-    """The verdicts (``COLUMNS``) on ``claims``, whose comparisons are one family."""
+    """The verdicts (``COLUMNS``) on ``claims``, of which those that are to be ``Better`` are one family."""
     found = [(claim, claim.examine(data)) for claim in claims]
     family = {claim.id: statistics.p_better(x.d, claim.margin) for claim, x in found if isinstance(x, Better)}
     levels = dict(zip(family, statistics.holm_levels(list(family.values())), strict=True))

@@ -96,7 +96,9 @@ def in_print(data: FigureData, panel: str, a: str, b: str, *, last: int = FINAL_
     ratio = printed_final(panel, a, last=last, until=until) / printed_final(panel, b, last=last, until=until)
     printed = f"printed {ratio:.3g}" if ratio < 0.1 or ratio > 10 else f"printed {ratio:.3f}"
     d = differences(data, a, b, arm="matched", last=last)
-    return f"{math.exp(d.mean()):.3f} ({printed})" if len(d) and np.isfinite(d).all() else printed
+    if not len(d) or not np.isfinite(d).all():
+        return printed
+    return f"{math.exp(d.mean()):.3f}, n = {len(d)} ({printed})"
 
 
 def passes_to(data: FigureData, curve: str, target: float) -> pd.Series:
@@ -134,16 +136,19 @@ def mean_of(data: FigureData, column: str, curve: str) -> float:
     return float(chosen[chosen["curve"] == curve][column].mean())
 
 
-def context(data: FigureData, a: str | None = None, b: str | None = None) -> str:
-    """What else a reader should know: the default arm, the horizon of the tuning, optima on an edge, a shorter run."""
+def context(data: FigureData, a: str | None = None, b: str | None = None, *, then: str = "") -> str:
+    """What else a reader should know: the default arm, the horizon of the tuning, optima on an edge, a shorter run.
+
+    ``then``: what the effect is at that horizon, where it is not what decides.
+    """
     notes = []
     if a and b:
         d = differences(data, a, b, arm="default")
         if len(d) and np.isfinite(d).all():
-            notes.append(f"default settings: {math.exp(d.mean()):.3f}")
+            notes.append(f"default settings: {math.exp(d.mean()):.3f} (n = {len(d)})")
     facts = data.provenance
     if chosen := chosen_after(facts):
-        notes.append(f"tuned at {chosen}")
+        notes.append(f"tuned at {chosen}{', where it is ' if then else ''}{then}")
     if facts["edges"]:
         notes.append(f"on the edge of its grid: {', '.join(facts['edges'])}")
     return joined(*notes, reduced(data))

@@ -11,7 +11,7 @@ import numpy as np
 
 from adam_repro.analysis.claims import Finding, NotRun, claim
 from adam_repro.analysis.claims.comparisons import finals, joined
-from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.curves import FigureData, chosen_after
 from adam_repro.analysis.statistics import paired_differences
 
 OVERVIEW = "overview"  # stands for all figures; the folder beside theirs of what concerns them together
@@ -51,7 +51,7 @@ def adam_needs_little_tuning(data: Everything) -> Finding | NotRun:
         return NotRun(f"n too small: {len(ratios)} tasks with a default and a tuned arm, {FEWEST_TASKS} are needed")
     median, low, high = (float(f(list(ratios.values()))) for f in (np.median, min, max))
     note = "default over tuned, median and range over tasks: " + ", ".join(
-        f"{name} {ratio:.3g}" for name, ratio in ratios.items()
+        f"{name} {ratio:.3g}{_how_tuned(data.figures[name], ratio)}" for name, ratio in ratios.items()
     )
     without = [name for name in data.figures if name not in (*ratios, *VARIATIONS)]
     note = joined(
@@ -60,6 +60,13 @@ def adam_needs_little_tuning(data: Everything) -> Finding | NotRun:
         "a median without an interval: tasks are no sample of a population; small problems of our own: C28",
     )
     return Finding(median <= LITTLE, median, low, high, len(ratios), note)
+
+
+def _how_tuned(data: FigureData, ratio: float) -> str:
+    """What weakens a task's ratio: that its settings were chosen on less than it trains on, or are the default ones."""
+    horizon = chosen_after(data.provenance)
+    words = [*([f"tuned at {horizon}"] if horizon else []), *(["to the default settings"] if ratio == 1 else [])]
+    return f" ({' '.join(words)})" if words else ""
 
 
 def _ratio(name: str, data: FigureData) -> float | None:

@@ -54,19 +54,22 @@ def _enter(letter: str, rival: str) -> None:
             f"{name} {mean_of(data, 'train_loss', name):.4f} and {1 - mean_of(data, 'test_accuracy', name):.4f}"
             for name in ("Adam", rival)
         ]
-        note = joined(f"clean training loss and test error: {', '.join(shown)}", _when_chosen(data, rival))
+        note = f"clean training loss and test error: {', '.join(shown)}"
         d = differences(data, "Adam", rival, last=LAST)
         printed = in_print(data, "2a", "Adam", rival, last=LAST, until=UNTIL)
-        return Better(d, printed, joined(note, context(data, "Adam", rival)))
+        return Better(d, printed, joined(note, context(data, "Adam", rival, then=_when_chosen(data, rival))))
 
 
 def _when_chosen(data: FigureData, rival: str) -> str:
-    """The ratio where the settings were chosen, which is not where it is decided."""
+    """The ratio and its 95 % interval where the settings were chosen, which is not where it is decided."""
     horizon = data.provenance["tuned_at"]
     if horizon is None or horizon >= data.provenance["epochs"]:
         return ""
     d = paired_differences(*(costs_at(data, name, horizon) for name in ("Adam", rival)))
-    return f"in pass {horizon}: {math.exp(middle(d)):.3f}" if len(d) and np.isfinite(d).all() else ""
+    if len(d) < FEWEST_SEEDS or not np.isfinite(d).all():
+        return ""
+    low, high = np.exp(t_interval(d, 0.95))
+    return f"{math.exp(d.mean()):.3f} [{low:.3f}, {high:.3f}]"
 
 
 for letter, rival in RIVALS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from scipy import stats
 from adam_repro.analysis.claims import Finding, NotRun, Within, claim
 from adam_repro.analysis.claims.comparisons import joined, not_run, reduced
 from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
-from adam_repro.analysis.grid import gaps, gaps_by_milestone, last_milestone
+from adam_repro.analysis.grid import gaps, gaps_by_milestone, gaps_within, last_milestone, longest
 from adam_repro.analysis.statistics import FAMILY_ERROR, FEWEST_SEEDS, ROUNDING, holm_levels, t_interval
 
 FIGURE = "fig4"
@@ -34,14 +35,15 @@ def correction_widens_the_usable_range(data: FigureData) -> Within | NotRun:
     if isinstance(gain, NotRun):
         return gain
     d = gain.loc[gain.index.max()].to_numpy()
-    return Within(d, 0.0, math.inf, ratios=False, note=_by_beta2(data, gain), unit="decades")
+    note = joined(_by_beta2(data, gain), _in_longer_runs(data, _widths_in_words))
+    return Within(d, 0.0, math.inf, ratios=False, note=note, unit="decades")
 
 
 @claim(
     "L21b",
     section="6.4",
     figure=FIGURE,
-    statement="The closer beta2 is to 1, the more step sizes does bias correction make usable.",
+    statement="In the autoencoder, the closer beta2 is to 1, the more step sizes does bias correction make usable.",
     margin=0.0,
 )
 def the_more_so_the_closer_beta2_is_to_1(data: FigureData) -> Within | NotRun:
@@ -58,18 +60,23 @@ def the_more_so_the_closer_beta2_is_to_1(data: FigureData) -> Within | NotRun:
 
 
 def _gain(data: FigureData) -> pd.DataFrame | NotRun:
-    """Decades of alpha that are usable with correction less those without, mean over beta1: [beta2, seed].
+    gain = _widening(last_milestone(data))
+    return not_run(data, "not run: two step sizes or more, with correction and without") if gain is None else gain
+
+
+def _widening(grid: pd.DataFrame) -> pd.DataFrame | None:
+    """Decades of alpha that are usable with correction less those without, mean over beta1: [beta2, seed]; None where
+    ``grid``, cells after equally many passes, has fewer than two alphas with both.
 
     Usable is what ends at most ``USABLE`` above the best of its beta1, beta2 and seed, with correction or without.
     """
-    grid = last_milestone(data)
     grid = grid[grid["form"] != "control"]
     grid = grid[grid.groupby([*SETTING, "seed"])["form"].transform("nunique") == 2]
     size = grid.groupby("seed")["form"].transform("size")
     grid = grid[size == size.max()]  # ranges are counted in whole grids, of which a seed may have a few points alone
     alphas = np.sort(grid["lr"].unique())
     if len(alphas) < 2:
-        return not_run(data, "not run: two step sizes or more, with correction and without")
+        return None
     spacing = float(np.diff(np.log10(alphas)).mean())  # half a decade, more where a scale thins the grid
     best = grid.groupby(["beta1", "beta2", "seed"])["train_cost"].transform("min")
     usable = grid.assign(usable=(grid["train_cost"] <= best + USABLE) * spacing)
@@ -78,10 +85,30 @@ def _gain(data: FigureData) -> pd.DataFrame | NotRun:
 
 
 def _by_beta2(data: FigureData, gain: pd.DataFrame) -> str:
-    values = ", ".join(f"{mean:.2f} at beta2 = {beta2:g}" for beta2, mean in gain.mean(axis=1).items())
+    spacing = np.diff(np.log10(np.sort(last_milestone(data)["lr"].unique()))).mean()
     return joined(
-        f"decades of alpha within {USABLE:g} nats of the best, with correction less without: {values}", _how(data)
+        f"decades of alpha within {USABLE:g} nats of the best, with correction less without, counted in steps of "
+        f"{spacing:.1f}: {_means(gain)}",
+        _how(data),
     )
+
+
+def _means(gain: pd.DataFrame) -> str:
+    return ", ".join(f"{mean:.2f} at beta2 = {beta2:g}" for beta2, mean in gain.mean(axis=1).items())
+
+
+def _widths_in_words(block: pd.DataFrame) -> str:
+    gain = _widening(block)
+    return "" if gain is None else _means(gain)
+
+
+def _in_longer_runs(data: FigureData, tell: Callable[[pd.DataFrame], str]) -> str:
+    """What the runs ``tell`` that were trained for more passes than those that decide, which are of fewer settings."""
+    block = longest(data)
+    if block is None or not (told := tell(block)):
+        return ""
+    beta1s = " and ".join(f"{beta1:g}" for beta1 in sorted(block["beta1"].unique()))
+    return f"after {block['epochs'].iloc[0]} passes, of beta1 = {beta1s} alone: {told}"
 
 
 @claim(
@@ -94,14 +121,12 @@ def _by_beta2(data: FigureData, gain: pd.DataFrame) -> str:
 def correction_never_hurts(data: FigureData) -> Finding | NotRun:
     """Contradicted by one setting that is significantly worse (Holm over settings); supported if in each the upper end
     of a one-sided interval is at most ``SAME``: that nothing was found shows nothing."""
-    by_setting = gaps(data, "corrected", "uncorrected").dropna().groupby(level=SETTING)
-    found = {setting: gap.to_numpy() for setting, gap in by_setting if len(gap) >= FEWEST_SEEDS}
+    every = gaps(data, "corrected", "uncorrected").dropna()
+    found = _by_setting(every)
     if not found:
-        most = max((len(gap) for _, gap in by_setting), default=0)
+        most = int(every.groupby(level=SETTING).size().max()) if len(every) else 0
         return not_run(data, f"n too small: {most} seeds with correction and without, {FEWEST_SEEDS} are needed")
-    p = {setting: _p_worse(gap) for setting, gap in found.items()}
-    levels = dict(zip(p, holm_levels(list(p.values()), FAMILY_ERROR), strict=True))
-    hurt = [setting for setting in p if p[setting] <= levels[setting]]
+    hurt = _significantly_worse(found)
     safe = sum(_upper_end(gap) <= SAME for gap in found.values())
     means = {setting: float(gap.mean()) for setting, gap in found.items() if np.isfinite(gap).all()}
     largest = max(means, key=lambda setting: means[setting], default=None)
@@ -110,13 +135,34 @@ def correction_never_hurts(data: FigureData) -> Finding | NotRun:
     lost = [sum(bool((gap == side).any()) for gap in found.values()) for side in (np.inf, -np.inf)]
     note = joined(
         f"nats by which correction is worse, largest and range over settings{where}",
-        f"significantly so in {len(hurt)} of {len(p)} settings (Holm)",
+        f"significantly so in {len(hurt)} of {len(found)} settings (Holm)",
         f"surely by no more than {SAME:g} in {safe}",
         f"some seeds diverged with correction alone in {lost[0]}, without it alone in {lost[1]}",
         _how(data),
+        _in_longer_runs(data, _worst_in_words),
     )
     ordered = sorted(means.values()) or [math.nan]
-    return Finding(holds, ordered[-1], ordered[0], ordered[-1], len(p), note, unit="nats")
+    return Finding(holds, ordered[-1], ordered[0], ordered[-1], len(found), note, unit="nats")
+
+
+def _by_setting(gap: pd.Series) -> dict[tuple, np.ndarray]:
+    """The gaps [seeds] of each setting with enough seeds."""
+    by_setting = gap.dropna().groupby(level=SETTING)
+    return {setting: each.to_numpy() for setting, each in by_setting if len(each) >= FEWEST_SEEDS}
+
+
+def _significantly_worse(found: dict[tuple, np.ndarray]) -> list[tuple]:
+    p = {setting: _p_worse(gap) for setting, gap in found.items()}
+    levels = dict(zip(p, holm_levels(list(p.values()), FAMILY_ERROR), strict=True))
+    return [setting for setting in p if p[setting] <= levels[setting]]
+
+
+def _worst_in_words(block: pd.DataFrame) -> str:
+    found = _by_setting(gaps_within(block, "corrected", "uncorrected"))
+    finite = [gap.mean() for gap in found.values() if np.isfinite(gap).all()]
+    if not finite:
+        return ""
+    return f"largest {max(finite):.2f}, significantly worse in {len(_significantly_worse(found))} of {len(found)}"
 
 
 def _p_worse(gap: np.ndarray) -> float:
@@ -138,38 +184,57 @@ def _upper_end(gap: np.ndarray) -> float:
     "L23a",
     section="6.4",
     figure=FIGURE,
-    statement="The best results come with bias correction and a small 1 - beta2.",
+    statement="In the autoencoder, the best results come with bias correction and a small 1 - beta2.",
     margin=0.0,
 )
 def best_with_correction_and_beta2_near_1(data: FigureData) -> Within | NotRun:
     """The best setting of either kind by its mean over seeds, then paired by seed."""
-    grid = last_milestone(data)
+    best = _best_of_either_kind(last_milestone(data))
+    if best is None:
+        return not_run(data, "no finished runs to compare: with correction and a small 1 - beta2, and others")
+    d, settings = best
+    note = joined(
+        f"nats, best of those less best of the others, both chosen by these seeds; {settings}",
+        _how(data),
+        _in_longer_runs(data, _best_in_words),
+    )
+    return Within(d, -math.inf, 0.0, ratios=False, note=note, unit="nats")
+
+
+def _best_of_either_kind(grid: pd.DataFrame) -> tuple[np.ndarray, str] | None:
+    """By seed, the cost of the best setting with correction and a small 1 - beta2 less that of the best other one, and
+    both in words; None where one kind has no finished run."""
     grid = grid[grid["form"] != "control"].assign(
         praised=lambda runs: (runs["form"] == "corrected") & (1 - runs["beta2"] < SMALL - 1e-9)
     )
     means = grid.groupby(["praised", "form", *SETTING])[["train_cost", "test_loss"]].agg(lambda x: x.mean(skipna=False))
     whole = means.dropna(subset=["train_cost"])
     if set(whole.index.get_level_values("praised")) != {True, False}:
-        return not_run(data, "no finished runs to compare: with correction and a small 1 - beta2, and others")
+        return None
     best = {kind: whole.loc[kind]["train_cost"].idxmin() for kind in (True, False)}
     table = grid.pivot(index="seed", columns=["form", *SETTING], values="train_cost")
-    d = (table[best[True]] - table[best[False]]).dropna().to_numpy()
     shown = [
         f"{setting[0]} at {_named(setting[1:])}: {whole.loc[(kind, *setting), 'train_cost']:.2f}, on test data "
         f"{whole.loc[(kind, *setting), 'test_loss']:.2f}"
         for kind, setting in best.items()
     ]
-    note = joined(
-        f"nats, best of those less best of the others, both chosen by these seeds; {shown[0]}; {shown[1]}", _how(data)
-    )
-    return Within(d, -math.inf, 0.0, ratios=False, note=note, unit="nats")
+    return (table[best[True]] - table[best[False]]).dropna().to_numpy(), "; ".join(shown)
+
+
+def _best_in_words(block: pd.DataFrame) -> str:
+    best = _best_of_either_kind(block)
+    if best is None or len(best[0]) < FEWEST_SEEDS or not np.isfinite(best[0]).all():
+        return ""
+    low, high = t_interval(best[0], 1 - FAMILY_ERROR)
+    return f"{best[0].mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
 @claim(
     "L23b",
     section="6.4",
     figure=FIGURE,
-    statement="With a small 1 - beta2, what bias correction gains shows more towards the end of training.",
+    statement="In the autoencoder, with a small 1 - beta2, what bias correction gains shows more towards the end of "
+    "training.",
     margin=0.0,
 )
 def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
@@ -194,17 +259,28 @@ def the_gain_shows_more_in_the_end(data: FigureData) -> Within | NotRun:
         f"nats, cost with correction less that without after {late} passes, less the same after {early}; mean over "
         f"{counted(len(means), 'setting')}: {', '.join(shown) if len(shown) <= MOST_NAMED else one_by_one}",
         f"one or both had diverged before in {len(pairs) - len(change)} pairs" if len(change) < len(pairs) else "",
-        f"one diverged meanwhile in {np.isinf(change).sum()}" if np.isinf(change).any() else "",
+        f"one diverged meanwhile in {np.isinf(change).sum()}, {_lost(change)}" if np.isinf(change).any() else "",
         reduced(data, passes=late),
     )
     return Within(d, -math.inf, 0.0, ratios=False, note=note, unit="nats")
+
+
+def _lost(change: pd.Series) -> str:
+    """The settings in which a run diverged meanwhile, and what is found without them."""
+    settings = change[np.isinf(change)].groupby(level=SETTING).size().index
+    others = change.drop(index=list(settings)).groupby(level="seed").mean()
+    named = f"all at {' or '.join(_named(setting) for setting in settings)}"
+    if len(others) < FEWEST_SEEDS:
+        return named
+    low, high = t_interval(others.to_numpy(), 1 - FAMILY_ERROR)
+    return f"{named}: without that setting the change is {others.mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
 @claim(
     "L24",
     section="6.4",
     figure=FIGURE,
-    statement="Leaving bias correction out is the same as a schedule of larger first steps.",
+    statement="In the autoencoder, leaving bias correction out is the same as a schedule of larger first steps.",
     margin=SAME,
 )
 def a_schedule_does_the_same(data: FigureData) -> Within | NotRun:

@@ -181,5 +181,6 @@ def titled(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def caption(drawn: Figure, data: Measurements, title: str) -> None:
-    text = f"{title}. No data set is involved; seed {data.provenance['seeds'][0]}; the same at every scale."
+    first = data.provenance["seeds"][0]
+    text = f"{title}. No data set is involved; seeds count from {first}; the same at every scale."
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")

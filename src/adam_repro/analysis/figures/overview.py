@@ -93,11 +93,12 @@ def _grid(axes: Axes, name: str, data: FigureData) -> dict[str, Any]:
 def _words(shown: Mapping[str, FigureData]) -> str:
     text = (
         "Wide and faint: the paper's printed curves, digitised. Lines: ours, each optimizer tuned by the same "
-        "protocol (SFO has nothing to tune), mean over n seeds with its 95 % interval; hollow markers: with dropout."
+        "protocol (SFO has nothing to tune), geometric mean over n seeds; bands: 95 % intervals, of fewer than 10 "
+        "seeds their range; hollow markers: with dropout."
     )
     if "fig4" in shown:
         text += (
-            " Figure 4 is a grid: crosses are means with a run that diverged, triangles lie above the axis; dotted: "
+            " Figure 4 is a grid: means over seeds; cross: a run diverged there; triangle: above the axis; dotted: "
             "with correction, its steps scaled to those without."
         )
     reductions = {name: reduced(data).removeprefix("reduced: ") for name, data in shown.items()}

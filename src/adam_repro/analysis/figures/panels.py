@@ -19,7 +19,7 @@ from matplotlib.transforms import ScaledTranslation
 from adam_repro.analysis.curves import FigureData, chosen_after, counted, paper_curves, summary
 from adam_repro.analysis.figures import spaced_markers, style_of
 from adam_repro.analysis.gather import FINAL_EPOCHS
-from adam_repro.analysis.statistics import bootstrap_interval
+from adam_repro.analysis.statistics import ENOUGH_TO_RESAMPLE, over_seeds
 
 MOST_NAMED = 4  # printed curves whose names find room beside them; of more the colours tell
 STAND_INS = {
@@ -67,7 +67,7 @@ def training_cost(
     legend: dict[str, Any] | None = None,
     bold: str | None = None,
 ) -> None:
-    """Mean training cost over seeds with its 95 % interval, at x = epoch - 1, over the ``printed`` curves.
+    """Mean training cost over seeds with the band about it, at x = epoch - 1, over the ``printed`` curves.
 
     ``legend`` says where there is room for it; without, it goes where it fits. ``bold``: the curve that the panel is
     about, wider than the others.
@@ -146,7 +146,7 @@ def other_column(axes: Axes, data: FigureData, column: str, *, label: str, arm: 
 
 
 def sensitivity(axes: Axes, data: FigureData) -> None:
-    """Final training cost of the grid against lr: mean over seeds with its 95 % interval; x at the top: diverged."""
+    """Final training cost of the grid against lr: mean over seeds with the band about it; x at the top: diverged."""
     grid = data.arm("grid")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -158,8 +158,8 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
         momentum = data.beside_lr("grid", str(name)).get("momentum")
         named = f"{name}, μ {momentum}" if momentum else name
         if len(whole):
-            low, high = bootstrap_interval(whole.to_numpy())
-            axes.plot(whole.index, whole.mean(axis=1), label=f"{named}, n = {whole.shape[1]}", markersize=5, **style)
+            mean, low, high = over_seeds(whole.to_numpy(), ratios=True)
+            axes.plot(whole.index, mean, label=f"{named}, n = {whole.shape[1]}", markersize=5, **style)
             axes.fill_between(whole.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
         axes.plot(lost, np.full(len(lost), 0.97), "x", color=style["color"], transform=axes.get_xaxis_transform())
     if grid.empty:
@@ -183,19 +183,19 @@ def caption(
     *,
     arm: str = "tuned",
     panel: str | None,
+    mean: str = "geometric mean",
     cost: str = "",
     more: str = "",
 ) -> None:
     """What the figure shows and where it comes from, below it. ``panel``: whose printed curves it lies over."""
     facts = data.provenance
-    seeds = seeds_of(data, arm)
     stand_in = STAND_INS.get(facts["dataset"]["name"], "made up")
     kind = "Real data" if facts["provenance"] == "real" else f"STAND-IN DATA ({stand_in})"
     l2 = "no L2 in common" if facts["l2"] is None else f"L2 {facts['l2']:g}"
     text = (
         f"{title}. {kind}, {facts['dataset']['train_examples']:,} training examples; "
         f"{counted(facts['epochs'], 'pass')}, minibatches of {facts['batch_size']}, {l2}; "
-        f"mean over {seeds} seed{'' if seeds == '1' else 's'} with 95 % bootstrap intervals; scale {facts['scale']}."
+        f"{over_seeds_in_words(data, arm, mean=mean)}; scale {facts['scale']}."
     )
     if chosen := chosen_after(facts):
         text += f" Tuned at {chosen}."
@@ -207,10 +207,19 @@ def caption(
     if panel is not None and set(data.arm(arm)["curve"]) - set(paper_curves(panel)["curve"]):
         text += " * not in the paper's panel."
     last = counted(min(FINAL_EPOCHS, facts["epochs"]), "pass")
-    usual = f"mean over a pass of the minibatch costs, without the penalty; in the legend, mean of the last {last}"
+    usual = f"mean over a pass of the minibatch costs, without the penalty; in the legend, of the last {last}"
     text += f" Training cost: {cost or usual}."
     text += f" {more}." if more else ""
     drawn.text(0.012, 0.012, textwrap.fill(text, 150), fontsize=8, color="#444444", va="bottom")
+
+
+def over_seeds_in_words(data: FigureData, arm: str, *, mean: str) -> str:
+    """What lines and bands of an arm are: "mean over 3 seeds, bands their range"."""
+    seeds = seeds_of(data, arm)
+    if seeds == "1":
+        return "1 seed"
+    few = data.arm(arm).groupby("curve")["seed"].nunique().max() < ENOUGH_TO_RESAMPLE
+    return f"{mean} over {seeds} seeds, bands {'their range' if few else '95 % bootstrap intervals'}"
 
 
 def seeds_of(data: FigureData, arm: str) -> str:
@@ -237,7 +246,9 @@ def _printed(axes: Axes, printed: pd.DataFrame, *, named: bool) -> None:
     end = min(axes.get_xlim()[1], max(points.index.max() for points in tables.values()))
     for place, name in enumerate(sorted(tables, key=lambda name: tables[name].iloc[-1])):
         points, color = tables[name], style_of(name)["color"]
-        axes.plot(points, color=color, linewidth=5, alpha=0.18, zorder=1, solid_capstyle="butt")
+        dashes: Any = (0, (1.6, 0.8)) if "+" in name else "-"  # a variant, told apart
+        axes.plot(points, color=color, linewidth=5, alpha=0.18, zorder=1, linestyle=dashes, dash_capstyle="butt",
+                  solid_capstyle="butt")  # fmt: skip
         if named:
             x, beside = points.index[points.index <= (6 + 10 * place) * end / 45].max(), (14, -30 if place == 2 else 24)
             axes.annotate(f"printed: {name}", (x, points[x]), xytext=beside, textcoords="offset points", color=color,
@@ -261,7 +272,10 @@ def _label(data: FigureData, arm: str, curve: str, *, short: bool) -> str:
         parts.append(f"L2 {setting['l2']:g}")
     lost = int((runs["status"] == "diverged").sum())
     parts.append(f"n = {len(runs)}" + (f", {lost} diverged" if lost else ""))
-    return ", ".join(parts) + ("" if lost or short else f": {_cost(runs['train_cost'].mean())}")
+    if not (lost or short):
+        mean, _, _ = over_seeds(runs["train_cost"].to_numpy(), ratios=True)
+        parts[-1] += f": {_cost(float(mean))}"
+    return ", ".join(parts)
 
 
 def _cost(value: float) -> str:

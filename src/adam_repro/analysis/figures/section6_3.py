@@ -80,7 +80,8 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
         panels["ablated"].set_title("What either moment is worth to Adam")
     if "inside" in panels:
         small_roots(panels["inside"], data, arm)
-    caption(drawn, data, title, arm=arm, panel=frame.panel, more="Hollow markers: with dropout")
+    more = "Hollow markers" + (", and printed curves in pieces" if data.provenance["provenance"] == "real" else "")
+    caption(drawn, data, title, arm=arm, panel=frame.panel, more=f"{more}: with dropout")
     stamp_if_stand_in(data, panels.values())
     return drawn
 

@@ -14,7 +14,7 @@ from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
 from adam_repro.analysis.figures import figure, style_of
 from adam_repro.analysis.figures.panels import caption, stamp_if_stand_in
 from adam_repro.analysis.grid import cells
-from adam_repro.analysis.statistics import bootstrap_interval
+from adam_repro.analysis.statistics import over_seeds
 
 TOP, BOTTOM = 140.0, 95.0  # the paper's axis, nats
 TITLE = "Figure 4: variational autoencoder on MNIST"
@@ -59,7 +59,7 @@ def fig4(data: FigureData) -> Figure:
         drawn.legend(others, labels[forms:], ncols=2, fontsize=8.5, handlelength=3.2, **place)
     longer = [f"Some settings: {epochs} passes" for epochs in milestones if epochs > data.provenance["epochs"]]
     more = [*longer, MORE[data.provenance["provenance"]], *([OTHERS] if len(data.arm("tuned")) else [])]
-    caption(drawn, data, TITLE, arm="grid", panel=None, cost=COST, more=". ".join(more))
+    caption(drawn, data, TITLE, arm="grid", panel=None, mean="mean", cost=COST, more=". ".join(more))
     stamp_if_stand_in(data, panels)
     return drawn
 
@@ -121,7 +121,7 @@ def _curve(axes: Axes, runs: pd.DataFrame, look: dict[str, Any], top: float) -> 
     mean = table.mean(axis=1, skipna=False).to_numpy()
     axes.plot(x, mean, **{"markersize": 4, "linewidth": 1.4, **look})
     if look["marker"] and (whole := ~np.isnan(mean)).any():
-        low, high = bootstrap_interval(table.to_numpy()[whole])
+        _, low, high = over_seeds(table.to_numpy()[whole])
         axes.fill_between(x[whole], low, high, color=look["color"], alpha=0.2, linewidth=0)
     if look["marker"]:
         for marker, where in (("x", np.isnan(mean)), ("^", mean > top)):

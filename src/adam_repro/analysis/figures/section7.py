@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures import figure, style_of
 from adam_repro.analysis.figures.panels import FRAMES, caption, stamp_if_stand_in, training_cost
-from adam_repro.analysis.statistics import bootstrap_interval
+from adam_repro.analysis.statistics import over_seeds
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "default": {"label": "suggested settings", "marker": "x"},
@@ -36,7 +36,7 @@ def fig1_mnist_wide(data: FigureData) -> Figure:
 
 
 def final_costs(axes: Axes, data: FigureData) -> None:
-    """A row for each optimizer, lowest first; mean over seeds with its 95 % interval. A diverged run: no mark."""
+    """A row for each optimizer, lowest first; mean over seeds with the band about it. A diverged run: no mark."""
     table = data.finals.pivot_table(index="curve", columns=["arm", "seed"], values="train_cost", dropna=False)
     order = list(data.arm("tuned").groupby("curve")["train_cost"].mean().sort_values(ascending=False).index)
     for lane, (arm, look) in enumerate(PROTOCOLS.items()):
@@ -44,8 +44,7 @@ def final_costs(axes: Axes, data: FigureData) -> None:
             continue
         whole = table[arm].reindex(order).dropna()
         rows = [order.index(curve) - 0.2 * (lane - 1) for curve in whole.index]
-        mean = whole.mean(axis=1).to_numpy()
-        low, high = bootstrap_interval(whole.to_numpy())
+        mean, low, high = over_seeds(whole.to_numpy(), ratios=True)
         colours = [style_of(str(curve))["color"] for curve in whole.index]
         axes.hlines(rows, low, high, colors=colours, linewidth=1.5)
         axes.scatter(mean, rows, c=colours, marker=look["marker"], s=36, zorder=3)
