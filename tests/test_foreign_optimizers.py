@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import textwrap
 from dataclasses import replace
@@ -44,9 +45,10 @@ every_experiment = pytest.mark.parametrize(("experiment", "tiny_settings"), EXPE
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """Writes the file ``own.py`` where a user's own optimizer lies, and gives its path."""
+    """Writes ``own.py`` where a user's own optimizer lies, and gives its path; beside it may lie ``theirs.py``."""
     monkeypatch.syspath_prepend(tmp_path / "home")
-    monkeypatch.delitem(sys.modules, "own", raising=False)
+    for name in ("own", "theirs"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "home").mkdir()
 
     def write(text):
@@ -55,7 +57,8 @@ def own(tmp_path, monkeypatch):
         return path
 
     yield write
-    sys.modules.pop("own", None)
+    for name in ("own", "theirs"):
+        sys.modules.pop(name, None)
 
 
 def test_a_run_of_torchs_own_optimizer_is_what_a_loop_written_by_hand_gives(tmp_path):
@@ -210,6 +213,37 @@ def test_an_edit_of_ones_own_optimizer_makes_it_another_run_even_of_a_rule_of_ou
     assert job("own.Own").group != job("adam_repro.optimizers.SGD").group, "it may override the rule"
     path.write_text(text + "\nMOMENTUM = 0.9\n")
     assert job("own.Own").key != before
+
+
+INHERITED = {
+    "imported": "import theirs",
+    "loaded by hand": """
+        import importlib.util
+        spec = importlib.util.spec_from_file_location("theirs", __file__.replace("own.py", "theirs.py"))
+        theirs = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(theirs)
+    """,
+}
+
+
+@pytest.mark.parametrize("loading", INHERITED.values(), ids=INHERITED)
+def test_an_edit_of_a_file_that_ones_own_optimizer_inherits_from_makes_it_another_run(own, loading):
+    loading = textwrap.dedent(loading)
+    path = own(f"{loading}\nclass Between(theirs.Base):\n    pass\n\nclass Own(Between):\n    pass\n")
+    theirs = path.with_name("theirs.py")
+    theirs.write_text("import torch\n\nclass Base(torch.optim.SGD):\n    def extra(self):\n        pass\n")
+    before = job("own.Own").key
+    assert job("own.Own").key == before
+    theirs.write_text(theirs.read_text() + "\nMOMENTUM = 0.9\n")
+    edited = job("own.Own").key
+    path.write_text(path.read_text() + "\nMOMENTUM = 0.9\n")
+    assert len({before, edited, job("own.Own").key}) == 3
+
+
+@pytest.mark.parametrize("bases", ["torch.optim.SGD", "adam_repro.optimizers.SGD", "torch.optim.SGD, abc.ABC, Mixed"])
+def test_an_optimizer_in_one_file_keeps_the_name_of_its_records(own, bases):
+    path = own(f"import abc, adam_repro.optimizers, torch\n\nclass Mixed:\n    pass\n\nclass Own({bases}):\n    pass\n")
+    assert job("own.Own").optimizer_source == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 REFUSED = {

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ LEAST = {"seed": 0, "epochs": 1, "batch_size": 1, "train_examples": 1, "workers"
 OPTIONAL = ("train_examples", "workers", "tuned_on")
 SWITCHES = ("frozen_noise", "diagnostics", "plan", "on_grid_edge")
 NAMES = ("arm", "curve", "variant")
+KEPT_ELSEWHERE = {"torch", "adam_repro", *sys.stdlib_module_names}
+"""Whose changes are not a user's edits: a record knows them by its versions, and this package's by CURVE_VERSION."""
 TRACKING = {"mode": ("online", "offline", "disabled"), "members": ("reported", "all")}
 
 
@@ -132,8 +135,27 @@ def partitioned(optimizer: dict[str, Any], examples: int, *, most: int | None) -
 
 
 def source_hash(found: type) -> str:
-    """The hash of the file that defines an optimizer from outside torch, so that an edited one is run again."""
-    if found.__module__.startswith("torch."):
+    """The hash of the files that define an optimizer from outside torch, so that an edited one is run again: its own
+    and those of the classes that it inherits from."""
+    if _package(found) == "torch":
         return f"torch {torch.__version__}"
-    source = inspect.getsourcefile(found)
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "no source"
+    files = [_source_file(cls) for cls in found.__mro__ if cls is found or _package(cls) not in KEPT_ELSEWHERE]
+    paths = [Path(file) for file in dict.fromkeys(files) if file]
+    if not paths:
+        return "no source"
+    digest = hashlib.sha256(paths[0].read_bytes())
+    for path in paths[1:]:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())  # of each alone, or what moves between them is unseen
+    return digest.hexdigest()
+
+
+def _package(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+def _source_file(cls: type) -> str | None:
+    try:
+        return inspect.getsourcefile(cls)
+    except (TypeError, OSError):  # its module is not among those imported: its functions know their file all the same
+        functions = [inspect.unwrap(value) for value in vars(cls).values() if inspect.isfunction(value)]
+        return inspect.getsourcefile(functions[0]) if functions else None
