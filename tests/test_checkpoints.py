@@ -1,6 +1,7 @@
 """A run that was stopped goes on from its checkpoint and ends with the same curve, byte for byte."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -217,9 +218,31 @@ class Forgetful(torch.optim.SGD):
 """
 
 
-def test_an_optimizer_whose_state_dict_does_not_hold_its_state_begins_anew(tmp_path, monkeypatch):
-    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+LOOKAHEAD = """
+import torch
+
+class Forgetful(torch.optim.SGD):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr=lr)
+        self.k = 0
+        self.slow = [p.detach().clone() for group in self.param_groups for p in group["params"]]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step()
+        self.k += 1
+        if self.k % 3 == 0:  # not in the steps that were tried
+            for slow, p in zip(self.slow, (p for group in self.param_groups for p in group["params"])):
+                slow.lerp_(p, 0.5)
+                p.copy_(slow)
+"""
+
+
+@pytest.mark.parametrize("text", [FORGETFUL, LOOKAHEAD], ids=["at every step", "at some steps"])
+def test_an_optimizer_whose_state_dict_does_not_hold_its_state_begins_anew(tmp_path, monkeypatch, text):
+    (tmp_path / "forgetful.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "forgetful", raising=False)
     overrides = ["optimizer=external", "optimizer._target_=forgetful.Forgetful", "optimizer.lr=0.1"]
     whole, cut = (job("MLP", *overrides, results=tmp_path / name) for name in ("whole", "cut"))
     assert not cut.resumable

@@ -136,6 +136,73 @@ def test_foreign_optimizers_in_step_go_on_from_a_checkpoint_bit_for_bit(tmp_path
         assert record.curve.equals(undisturbed.curve)
 
 
+TORCHS = ("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "NAdam", "RAdam", "RMSprop")
+TORCHS += ("Rprop", "SGD")
+
+
+@pytest.mark.parametrize("name", TORCHS)
+def test_torchs_optimizers_go_on_from_checkpoints(name):
+    assert job(f"torch.optim.{name}").resumable
+
+
+KEPT = {
+    "nothing": ("", "", "", True),
+    "a number of steps": ("self.k = 0", "self.k += 1", "", False),
+    "whose turn it is": ("self.odd = False", "self.odd = not self.odd", "", False),
+    "a number in an object": ("self.its = types.SimpleNamespace(k=[0], own=self)", "self.its.k[0] += 1", "", False),
+    "tensors": ("self.sums = {'w': torch.zeros(1)}", "self.sums['w'] += 1", "", False),
+    "tensors since a first step": (
+        "self.sums = None",
+        "self.sums = 1 if self.sums is None else self.sums + 1",
+        "",
+        False,
+    ),
+    "an iterator": ("self.turns = itertools.cycle('abc')", "next(self.turns)", "", False),
+    "moments of another optimizer": (
+        "self.inner = torch.optim.Adam(self.param_groups)",
+        "self.inner.step()",
+        "",
+        False,
+    ),
+    "constants": ("self.powers, self.own, self.f = [1, {'a': 0.5}], self, lambda x: 2 * x", "", "", True),
+    "what the first step finds out": ("self.size = None", "self.size = self.size or 6", "", True),
+    "what each step finds out": ("", "self.norm = self.param_groups[0]['params'][0].norm()", "", True),
+    "what it saves": (
+        "self.k = 0",
+        "self.k += 1",
+        """
+        def state_dict(self):
+            return {**super().state_dict(), "k": self.k}
+
+        def load_state_dict(self, saved):
+            super().load_state_dict(saved)
+            self.k = saved["k"]
+        """,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "each", "more", "resumable"), KEPT.values(), ids=KEPT)
+def test_what_an_optimizer_keeps_outside_its_state_and_changes_must_be_in_what_it_saves(
+    own, first, each, more, resumable
+):
+    own(f"""
+import itertools, types
+import torch
+
+class Own(torch.optim.SGD):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr=lr)
+        {first}
+
+    def step(self, closure=None):
+        super().step()
+        {each}
+{textwrap.indent(textwrap.dedent(more), "    ")}""")
+    assert job("own.Own").resumable == resumable
+
+
 def test_an_optimizer_that_draws_random_numbers_trains_alone(own):
     own(OWN.replace("p -=", "p += 1e-3 * torch.randn_like(p); p -="))
     assert job("own.Own").group is None, "its noise would depend on who is beside it"

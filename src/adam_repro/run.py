@@ -7,6 +7,7 @@ for each.
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import datetime
@@ -308,8 +309,9 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
     """Try an optimizer on throw-away models, so that one that cannot train them is refused before the run begins.
 
     The first answer is whether it is resumable: whether a second one goes on from the first one's state as the first
-    does. The second is whether it can be in step with others: it asks for no closure, draws no random numbers, and
-    has no other parameters for evaluations.
+    does, and then holds all that the first one holds, a count of steps too, on which only later ones may depend. The
+    second is whether it can be in step with others: it asks for no closure, draws no random numbers, and has no other
+    parameters for evaluations.
     """
     if "lr" not in config["optimizer"]:
         raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
@@ -330,10 +332,10 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
         state = copy.deepcopy(solo.state())
         other, _ = _tried(build_model(config), config, data, state)
         _tried_step(solo, data)
-    except Exception:  # what it saves is not what it loads
+        held = [([*one.model.parameters()], _beside_its_state(one.optimizer)) for one in (solo, other)]
+        return _alike(*held, seen=set()), in_step
+    except Exception:  # what it saves is not what it loads, or what it holds cannot be compared
         return False, in_step
-    equal = all(torch.equal(a, b) for a, b in zip(model.parameters(), other.model.parameters(), strict=True))
-    return equal, in_step
 
 
 def _tried(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> tuple[Solo, bool]:
@@ -354,6 +356,33 @@ def _tried_step(solo: Solo, data: Dataset) -> bool:
     solo.begin_epoch(1, range(1, 2))
     solo.step(data.train_x[:8], data.train_y[:8])
     return not torch.equal(before, torch.get_rng_state())
+
+
+def _beside_its_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The attributes that its class gave it, and not torch as to every optimizer."""
+    torchs = vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))
+    return {name: value for name, value in vars(optimizer).items() if name not in torchs}
+
+
+def _alike(a: Any, b: Any, *, seen: set[tuple[int, int]]) -> bool:
+    """Whether two objects hold the same, however deep; what cannot be looked into is like itself alone, such as an
+    iterator. ``seen``: pairs that are being compared, since objects may lead back to themselves."""
+    if a is b or (id(a), id(b)) in seen:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        if a.keys() == b.keys():
+            b = {key: b[key] for key in a}  # a state_dict's groups come back in another order
+        a, b = [*a.items()], [*b.items()]
+    if isinstance(a, list | tuple | collections.deque):
+        return len(a) == len(b) and all(_alike(x, y, seen=seen) for x, y in zip(a, b, strict=True))
+    if not hasattr(a, "__dict__"):
+        return bool(a == b)
+    seen.add((id(a), id(b)))
+    return _alike(vars(a), vars(b), seen=seen)
 
 
 def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str) -> records.Record:
