@@ -21,6 +21,7 @@ from adam_repro.optimizers import (
     Adam,
     AdaMax,
     AdamEpsHat,
+    AveragedAdam,
     FrozenAdam,
     RMSProp,
     SGDNesterov,
@@ -104,6 +105,50 @@ def test_a_copy_made_in_mid_run_goes_on_like_the_original(optimizer_class, copie
     state = twin.state[twin_theta]
     assert type(state["t"]) is int and state["t"] == 10
     assert all(state[name].dtype is torch.float64 for name in optimizer_class.state_names)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_goes_between_eval_and_train_like_the_original(copied):
+    theta = parameter(5)
+    optimizer = AveragedAdam([theta], lr=0.03)
+    trained = descend(theta, optimizer, 5)[-1]
+    twin_theta, twin = copied(theta, optimizer)
+    optimizer.eval()
+    twin.eval()
+    averaged = theta.tolist()
+    assert twin_theta.tolist() == averaged != trained
+    late_theta, late = copied(theta, optimizer)
+    for each in (optimizer, twin, late):
+        each.eval()  # twice is once
+        each.train()
+    assert theta.tolist() == twin_theta.tolist() == late_theta.tolist() == trained
+    assert descend(late_theta, late, 5) == descend(twin_theta, twin, 5) == descend(theta, optimizer, 5)
+    late.eval()
+    optimizer.eval()
+    assert late_theta.tolist() == theta.tolist() != averaged
+
+
+def test_an_averages_state_dict_is_as_ever_in_train():
+    theta = parameter(5)
+    optimizer = AveragedAdam([theta])
+    optimizer.eval()
+    optimizer.train()
+    assert optimizer.state_dict()["param_groups"] == [{**AveragedAdam.settings(), "params": [0]}]
+
+
+def test_a_state_loaded_while_in_eval_brings_its_mode():
+    theta, other = parameter(5), parameter(5)
+    optimizer, loaded = AveragedAdam([theta]), AveragedAdam([other])
+    descend(other, loaded, 2)
+    loaded.eval()
+    trained = descend(theta, optimizer, 5)[-1]
+    other.data.copy_(theta.data)
+    loaded.load_state_dict(optimizer.state_dict())
+    optimizer.eval()
+    loaded.train()
+    assert other.tolist() == trained
+    loaded.eval()
+    assert other.tolist() == theta.tolist() != trained
 
 
 @every_optimizer

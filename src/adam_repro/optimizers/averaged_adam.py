@@ -11,6 +11,10 @@ from torch.optim.optimizer import ParamsT
 from .adam import adam
 from .rule import RuleOptimizer
 
+IN_EVAL = "in_eval"
+"""What groups have among their keys between `eval()` and `train()`, while average and parameter are in each other's
+places: groups are copied, pickled and saved with the state that this is said of, attributes are not."""
+
 
 def averaged_adam(theta, g, m, v, average, t, *, lr, beta1, beta2, eps):
     theta, m, v = adam(theta, g, m, v, t, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
@@ -75,25 +79,28 @@ class AveragedAdam(RuleOptimizer):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=eps)
-        self._is_training = True
 
     @torch.no_grad()
     def eval(self) -> None:
         """Put the averages in the parameters' place; nothing changes before the first step, or twice."""
-        if self._is_training:
+        if not self._in_eval():
             self._swap()
-        self._is_training = False
+        for group in self.param_groups:
+            group[IN_EVAL] = True
 
     @torch.no_grad()
     def train(self) -> None:
         """Put the parameters back."""
-        if not self._is_training:
+        if self._in_eval():
             self._swap()
-        self._is_training = True
+        for group in self.param_groups:
+            group.pop(IN_EVAL, None)
+
+    def _in_eval(self) -> bool:
+        return any(IN_EVAL in group for group in self.param_groups)
 
     def _swap(self) -> None:
         for p, state in self.state.items():
-            average = state["average"]
             parameter = p.clone()
-            p.copy_(average)
-            average.copy_(parameter)
+            p.copy_(state["average"])
+            state["average"] = parameter  # a new tensor: another optimizer that loaded this state has the old one
