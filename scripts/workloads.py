@@ -25,7 +25,7 @@ from adam_repro.data import Dataset, default_root, imdb, mnist
 from adam_repro.data.order import epoch_order, generator
 from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
-from adam_repro.optimizers import AdaGrad, Adam, RuleOptimizer, SGDNesterov
+from adam_repro.optimizers import AdaDelta, AdaGrad, Adam, RMSProp, RuleOptimizer, SGDNesterov
 from adam_repro.population import Population
 from adam_repro.products import product
 from adam_repro.schedules import constant, inverse_sqrt_step
@@ -38,6 +38,7 @@ PEAK, PEAK_PRODUCTS = "peak", 8
 PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 IN_STEP_SIZES = (1, 6, 24)
 CPU = torch.device("cpu")
+SOLO_WITH = "solo "  # and the name of a rule: a single run of another than Adam
 FOREIGN = ("typical", JAX)  # variants that run in a process as PyTorch, or JAX, sets it up
 TESTED = 1000  # test examples that a run is evaluated on here; its share of the time is scaled to all of them
 
@@ -69,6 +70,7 @@ class Workload:
     rounds: int = 9
     seconds: float = 0.3
     dense: bool = True  # whether most of its work is in matrix products
+    rivals: tuple[type[RuleOptimizer], ...] = (SGDNesterov, AdaGrad, RMSProp)  # whose steps are timed beside Adam's
 
 
 digits = functools.partial(images, mean=(0.1307,), std=(0.3081,))  # as in PyTorch's own example
@@ -106,6 +108,7 @@ WORKLOADS = {
         loader=digits,
         model=lambda: models.MLP(784, [1000, 1000], 10, input_dropout=0.2, hidden_dropout=0.5),
         seconds=0.5,
+        rivals=(SGDNesterov, AdaGrad, RMSProp, AdaDelta),
     ),
     "vae": Workload(
         data="mnist",
@@ -115,6 +118,7 @@ WORKLOADS = {
         loader=images,
         model=lambda: models.VAE(784, 500, 50),
         batch=100,
+        rivals=(),  # its figure asks for no time to a target
     ),
     "cnn": Workload(
         data="random images",
@@ -135,6 +139,7 @@ def variants(workload: Workload, device: torch.device = CPU) -> list[tuple[str, 
     if device.type != "cpu":
         return [("typical", 1), *(("in step", k) for k in IN_STEP_SIZES), (PEAK, 1)]
     named = [(name, 1) for name in ("typical", "solo", "bare loop", "run")]
+    named += [(f"{SOLO_WITH}{rule.__name__}", 1) for rule in workload.rivals]
     named += [("population", k) for k in workload.sizes]
     if workload is WORKLOADS["logistic_mnist"]:
         named += [("products", k) for k in workload.sizes]
@@ -159,7 +164,8 @@ def build(workload: Workload, variant: str, k: int, folder: Path, device: torch.
         return timed(bare_loop(workload, data))
     if variant == "in step":
         return timed(training(ModelsInStep(workload.model, members(workload, k), device=device), data, workload))
-    learner = population(workload, k) if variant == "population" else solo(workload)
+    rule = next((rule for rule in workload.rivals if variant == f"{SOLO_WITH}{rule.__name__}"), Adam)
+    learner = population(workload, k) if variant == "population" else solo(workload, rule)
     return whole_run(learner, data, workload.batch) if variant == "run" else timed(training(learner, data, workload))
 
 
@@ -183,12 +189,12 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def solo(workload: Workload) -> Learner:
-    """One run of Adam as this project trains it: see ``run.build_learner``."""
+def solo(workload: Workload, rule: type[RuleOptimizer] = Adam) -> Learner:
+    """One run as this project trains it: see ``run.build_learner``."""
     if workload.population is not None:
-        return workload.population([Member(Adam, Adam.settings(lr=LR), workload.schedule, workload.l2)])
+        return workload.population([Member(rule, rule.settings(lr=LR), workload.schedule, workload.l2)])
     model = workload.model()
-    return Solo(model, Adam(model.parameters(), lr=LR), schedule=workload.schedule, l2=workload.l2)
+    return Solo(model, rule(model.parameters(), lr=LR), schedule=workload.schedule, l2=workload.l2)
 
 
 def population(workload: Workload, k: int) -> Learner:

@@ -54,6 +54,16 @@ def test_every_variant_of_a_workload_makes_steps(name, workloads, few, tmp_path)
         assert ("evaluation" in answer) == (variant == "run")
 
 
+def test_a_rivals_steps_are_its_own(workloads):
+    for workload in workloads.WORKLOADS.values():
+        named = [variant for variant, _ in workloads.variants(workload) if variant.startswith(workloads.SOLO_WITH)]
+        assert named == [f"solo {rule.__name__}" for rule in workload.rivals]
+        for rule in workload.rivals:
+            learner = workloads.solo(workload, rule)
+            rules = {type(learner.optimizer)} if workload.population is None else {m.rule[0] for m in learner.members}
+            assert rules == {rule}
+
+
 def test_a_checkpoints_share_is_what_one_takes_of_the_time_between_two(workloads, few, tmp_path):
     checkpointing = importlib.import_module("checkpointing")
     rows = {row["workload"]: row for row in checkpointing.measure(["mlp", "logistic_mnist"], tmp_path, turns=1)}

@@ -52,9 +52,9 @@ def test_the_median_is_of_all_seeds_those_that_missed_included(tmp_path):
 
 
 def test_seconds_are_steps_times_the_time_of_a_step_where_it_was_measured(tmp_path):
-    found = arrivals(tmp_path / "fig1_mnist", step_ms={"logistic_mnist": 2.0})
+    found = arrivals(tmp_path / "fig1_mnist", step_ms={("logistic_mnist", "Adam"): 2.0})
     assert found[0.30, "Adam"].seconds == pytest.approx(3 * STEPS * 0.002)
-    assert arrivals(tmp_path / "again", step_ms={"mlp": 2.0})[0.30, "Adam"].seconds is None
+    assert arrivals(tmp_path / "again", step_ms={("mlp", "Adam"): 2.0})[0.30, "Adam"].seconds is None
 
 
 def test_steps_of_sfo_are_its_own_minibatches(tmp_path):
@@ -71,7 +71,7 @@ def test_steps_of_sfo_are_its_own_minibatches(tmp_path):
 
 def test_steps_with_dropout_are_not_taken_for_steps_without(tmp_path):
     paths = {name: [1.0, 0.005] for name in ("Adam", "Adam+dropout")}
-    found = arrivals(tmp_path / "fig3_full", paths, {"cnn": 500.0}, figure="fig3_full")
+    found = arrivals(tmp_path / "fig3_full", paths, {("cnn", "Adam"): 500.0}, figure="fig3_full")
     assert found[0.01, "Adam"].seconds is None
     assert found[0.01, "Adam+dropout"].seconds == pytest.approx(found[0.01, "Adam+dropout"].steps / 2)
 
@@ -85,7 +85,7 @@ def test_the_printed_curve_stands_beside_ours_counted_alike(tmp_path):
 
 
 def test_stand_in_data_are_held_against_neither_print_nor_the_bench(tmp_path):
-    found = arrivals(tmp_path / "fig1_mnist", step_ms={"logistic_mnist": 2.0}, provenance="stand-in")
+    found = arrivals(tmp_path / "fig1_mnist", step_ms={("logistic_mnist", "Adam"): 2.0}, provenance="stand-in")
     assert {(arrival.printed, arrival.seconds) for arrival in found.values()} == {(None, None)}
 
 
@@ -106,5 +106,6 @@ def test_the_printed_curves_reach_each_of_their_figures_levels(tmp_path):
 
 def test_a_solo_step_is_read_from_the_bench_whatever_else_it_has():
     rows = [("mlp", "typical", 29.0), ("mlp", "solo", 20.0), ("mlp", "run", 21.0), ("cnn", "typical", 900.0)]
+    rows += [("mlp", "solo AdaGrad", 19.0), ("mlp", "bare loop", 20.0)]
     measured = [{"workload": workload, "variant": variant, "ms_per_member_step": ms} for workload, variant, ms in rows]
-    assert solo_steps({"measured": measured}) == {"mlp": 20.0}
+    assert solo_steps({"measured": measured}) == {("mlp", "Adam"): 20.0, ("mlp", "AdaGrad"): 19.0}

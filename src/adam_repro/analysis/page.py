@@ -107,7 +107,7 @@ def _shown(folder: Path, verdicts: pd.DataFrame, bench: dict[str, Any] | None) -
     }
 
 
-def _of_training(data: FigureData, step_ms: dict[str, float]) -> dict[str, Any]:
+def _of_training(data: FigureData, step_ms: dict[tuple[str, str], float]) -> dict[str, Any]:
     return {"ends": _ends(data), "short": reduced(data), "arrivals": times_to_target(data, step_ms)}
 
 

@@ -32,6 +32,7 @@ PANELS = {
     "fig2_deterministic": "2b",
     "fig3_full": "3",
 }
+SOLO = "solo"  # variants of bench.json: "solo" is Adam's, "solo AdaGrad" another's
 TIMED = {  # the workload of bench.json that a curve's steps are, by figure and what stands behind "+" in its name
     ("fig1_mnist", ""): "logistic_mnist",
     ("fig1_imdb", ""): "logistic_imdb",
@@ -63,10 +64,11 @@ class Arrival:
         return math.isinf(self.passes)
 
 
-def times_to_target(data: FigureData, step_ms: Mapping[str, float]) -> list[Arrival]:
+def times_to_target(data: FigureData, step_ms: Mapping[tuple[str, str], float]) -> list[Arrival]:
     """The arrivals of each tuned curve at each level of the figure, by level, the first to arrive first.
 
-    ``step_ms``: milliseconds of a step by workload, as ``solo_steps`` gives them; they are taken for real data only.
+    ``step_ms``: milliseconds of a step by workload and optimizer, as ``solo_steps`` gives them; they are taken for real
+    data only.
     """
     data, facts = data.with_arm("tuned", {"sfo": "SFO"}), data.provenance  # which has nothing to tune
     figure, real = facts["figure"], facts["provenance"] == "real"
@@ -80,7 +82,8 @@ def times_to_target(data: FigureData, step_ms: Mapping[str, float]) -> list[Arri
             steps_a_pass = hyper.get("subfunctions", usual)  # SFO has minibatches of its own
             x = passes_to(data, curve, target)
             passes = float(np.median(x)) + 1
-            ms = step_ms.get(TIMED.get((figure, curve.partition("+")[2]), "")) if real else None
+            optimizer, _, variant = curve.partition("+")
+            ms = step_ms.get((TIMED.get((figure, variant), ""), optimizer)) if real else None
             seconds = None if ms is None or math.isinf(passes) else passes * steps_a_pass * ms / 1000
             print_pass = None if printed is None else _printed_pass(printed, curve, target)
             missed = int(np.isinf(x).sum())
@@ -89,9 +92,13 @@ def times_to_target(data: FigureData, step_ms: Mapping[str, float]) -> list[Arri
     return found
 
 
-def solo_steps(bench: Mapping[str, Any]) -> dict[str, float]:
-    """Milliseconds of a step of one run that trains alone, by workload of a bench.json."""
-    return {row["workload"]: row["ms_per_member_step"] for row in bench["measured"] if row["variant"] == "solo"}
+def solo_steps(bench: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    """Milliseconds of a step of one run that trains alone, by workload and optimizer of a bench.json."""
+    return {
+        (row["workload"], row["variant"].removeprefix(SOLO).strip() or "Adam"): row["ms_per_member_step"]
+        for row in bench["measured"]
+        if row["variant"].split()[0] == SOLO
+    }
 
 
 def _printed_pass(printed: pd.DataFrame, curve: str, target: float) -> float | None:
