@@ -31,7 +31,7 @@ import workloads
 from workloads import CPU, FOREIGN, IN_STEP, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
 
 from adam_repro import memory, records
-from adam_repro.app import shown_kindly
+from adam_repro.app import override, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import settle_process
 from adam_repro.search import Composed
@@ -267,7 +267,7 @@ def time_grid() -> dict:
             "schedule=inverse_sqrt_step",
             f"l2={WORKLOADS['logistic_mnist'].l2:g}",
             f"epochs={GRID_EPOCHS}",
-            f"results={results}",
+            override("results", results),
         ]
         seconds = []
         for mode in ("disabled", "disabled", "offline"):

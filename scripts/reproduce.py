@@ -21,7 +21,7 @@ from pathlib import Path
 
 from adam_repro.analysis import page, report
 from adam_repro.analysis.drawing import draw
-from adam_repro.app import CONFIGS, WITHIN, shown_kindly
+from adam_repro.app import CONFIGS, WITHIN, override, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import Stopped, deaf_to_interrupts, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
@@ -60,7 +60,7 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
     get_ready([draw.__module__])
     status = 0
-    passed = [f"scale={scale}", f"results={results.absolute()}", *overrides]
+    passed = [f"scale={scale}", override("results", results.absolute()), *overrides]
     drawings: list[BaseProcess] = []
     try:
         with closing(in_turn(chosen, results / scale, passed)) as ended:

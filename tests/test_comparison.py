@@ -100,16 +100,17 @@ def test_an_optimizer_is_a_name_a_path_or_a_class_in_a_file(tmp_path, monkeypatc
     assert overrides_of("adamax") == ("adamax", ["optimizer=adamax"])
     assert overrides_of("torch.optim.NAdam") == (
         "NAdam",
-        ["optimizer=external", "optimizer._target_=torch.optim.NAdam"],
+        ["optimizer=external", "optimizer._target_='torch.optim.NAdam'"],
     )
     (tmp_path / "mine_alone.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
     name, chosen = overrides_of(f"{tmp_path / 'mine_alone.py'}:Mine")
-    assert (name, chosen[1]) == ("Mine", "optimizer._target_=mine_alone.Mine")
+    assert (name, chosen[1]) == ("Mine", "optimizer._target_='mine_alone.Mine'")
     for wrong in (f"{tmp_path / 'none.py'}:Mine", "no.Such", ""):
         with pytest.raises(UserError, match="there is no file|cannot be imported|OPTIMIZER is missing"):
             overrides_of(wrong)
 
 
+RESULTS = "its (own), they're here"
 TINY = {"name": "tiny", "provenance": "synthetic", "checksum": "of no file", "train_examples": 28}
 OWN = """
 import torch
@@ -121,7 +122,7 @@ class Own(torch.optim.SGD):
 
 def command(folder, optimizer, *more):
     """`scripts/compare.py` as a user calls it, on a data set of a few examples."""
-    words = [f"--optimizer={optimizer}", "--scale=smoke", f"--results={folder / 'results'}", "tracking.mode=disabled"]
+    words = [f"--optimizer={optimizer}", "--scale=smoke", f"--results={folder / RESULTS}", "tracking.mode=disabled"]
     tests = {"PYTHONPATH": str(PROJECT_ROOT / "tests")}
     return run(PROJECT_ROOT / "scripts" / "compare.py", *words, *OVERRIDES, *more, cwd=folder, environment=tests)
 
@@ -129,16 +130,16 @@ def command(folder, optimizer, *more):
 def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one_command(tmp_path):
     terms = {"dataset": TINY, "provenance": "synthetic", "curve_version": records.CURVE_VERSION}
     baseline = {("tuned", "Adam"): 0.5, ("tuned", "AdaGrad"): 9.0}
-    made = write_figure(tmp_path / "results" / "smoke" / "fig1_mnist", baseline, seeds=3, epochs=2, **terms)
+    made = write_figure(tmp_path / RESULTS / "smoke" / "fig1_mnist", baseline, seeds=3, epochs=2, **terms)
     facts = json.loads((made / "provenance.json").read_text())
     (made / "provenance.json").write_text(json.dumps({**facts, "seeds": [0, 1, 2]}))
     (tmp_path / "own.py").write_text(OWN)
     outcome = command(tmp_path, "own.py:Own")
     assert outcome.returncode == 0, outcome.stderr
     assert "Own ranks 2 of 3" in outcome.stdout and "ends lower than AdaGrad; ends higher than Adam" in outcome.stdout
-    folder = tmp_path / "results" / "compare" / "smoke" / "fig1_mnist" / "Own"
+    folder = tmp_path / RESULTS / "compare" / "smoke" / "fig1_mnist" / "Own"
     assert {"figure.png", "comparison.csv", "tuning.csv"} < {path.name for path in folder.iterdir()}
-    runs = [records.read(path) for path in (tmp_path / "results" / "runs" / "logistic_regression").iterdir()]
+    runs = [records.read(path) for path in (tmp_path / RESULTS / "runs" / "logistic_regression").iterdir()]
     seeds = [record.config["seed"] for record in runs]
     assert sorted(set(seeds)) == [0, 1, 2, *TUNING_SEEDS] and sum(seed < 100 for seed in seeds) == 3
     tuned = pd.read_csv(folder / "tuning.csv")
@@ -149,7 +150,7 @@ def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one
             assert (record.config["optimizer"]["lr"], schedule) == best
 
     shutil.copytree(made, made.with_name("fig1_mnist_wide"))
-    asked = {"scale": "smoke", "results": tmp_path / "results", "command": "none"}
+    asked = {"scale": "smoke", "results": tmp_path / RESULTS, "command": "none"}
     for figure, search, overrides, refusal in (
         ("fig1_mnist", None, ["train_examples=20"], "The data here are"),
         ("fig1_mnist", None, ["l2=0.5"], "These runs have l2 0.5, and those of .* have 0.0001"),
@@ -160,4 +161,4 @@ def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one
         with pytest.raises(UserError, match=refusal):
             terms = [*OVERRIDES, *overrides]
             comparing.compare("torch.optim.SGD", figure, search=search, overrides=terms, **asked)
-    assert len(list((tmp_path / "results" / "runs" / "logistic_regression").iterdir())) == len(runs)
+    assert len(list((tmp_path / RESULTS / "runs" / "logistic_regression").iterdir())) == len(runs)

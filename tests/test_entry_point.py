@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import UNCOMPILED, run
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adam_repro import records
+from adam_repro.app import compose, override
 from adam_repro.surroundings import PROJECT_ROOT
 
 ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
@@ -164,6 +166,25 @@ def test_a_figure_comes_out_of_one_command_with_its_verdicts(tmp_path):
     assert "L8a" in outcome.stdout and "L27" in outcome.stdout, "what bears on all figures together too"
     assert str(tmp_path / "results" / "smoke" / "overview" / "figure.png") in outcome.stdout
     assert "[the interval that decided" in outcome.stdout
+
+
+def test_a_results_folder_may_have_any_name(tmp_path):
+    results = tmp_path / "it's (mine), theirs"
+    options = ["--scale", "smoke", "--figure", "fig1_mnist", "--results", results]
+    options += [*STAND_IN[::2], "arm=default", "curve=sgd_nesterov", "seed=0"]
+    outcome = call(*options, "scale.max_train=256", script=PROJECT_ROOT / "scripts" / "reproduce.py", cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    (folder,) = found(results)
+    assert records.read(folder).config["seed"] == 0
+    assert (results / "smoke" / "fig1_mnist" / "figure.png").exists()
+    assert list(tmp_path.iterdir()) == [results]
+
+
+@pytest.mark.parametrize("name", ["a,b", "a (b)", "it's", "[a]{b}", 'a"b', "a\\", "a\\'b", "a=b", " a ", "1"])
+def test_a_value_is_set_as_it_is_whatever_its_characters_mean_to_hydra(name):
+    assert compose("logistic_regression", [override("results", name)]).results == name
+    (parsed,) = OverridesParser.create().parse_overrides([override("results", name)])
+    assert not parsed.is_sweep_override()
 
 
 def test_a_users_mistake_in_a_figure_of_several_is_one_paragraph_too(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -107,6 +108,11 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return hydra.compose(config_name, list(overrides))
+
+
+def override(key: str, value: object) -> str:
+    """An override that sets ``key`` to the text of ``value``: commas and brackets of a path are no part of a sweep."""
+    return f"{key}={QuotedString(str(value), Quote.single).with_quotes()}"
 
 
 class shown_kindly:  # noqa: N801 - reads as a phrase where it is used

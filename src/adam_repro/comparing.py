@@ -14,7 +14,7 @@ from adam_repro.analysis import comparison, figures
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.compared import compared
 from adam_repro.analysis.gather import gather
-from adam_repro.app import CONFIGS
+from adam_repro.app import CONFIGS, override
 from adam_repro.errors import UserError
 from adam_repro.protocol import Grid
 from adam_repro.run import Job
@@ -45,7 +45,7 @@ def compare(
     """
     baseline = _baseline(figure, scale, results)
     facts = baseline.provenance
-    on_its_terms = [f"scale={scale}", f"epochs={facts['epochs']}", f"results={results}", *overrides]
+    on_its_terms = [f"scale={scale}", f"epochs={facts['epochs']}", override("results", results), *overrides]
     if facts["provenance"] == "real":
         on_its_terms.append("dataset.stand_in=forbid")
     name, chosen_by = overrides_of(optimizer)
@@ -98,7 +98,7 @@ def overrides_of(optimizer: str) -> tuple[str, list[str]]:
         sys.path.insert(0, str(file.parent))  # worker processes get it, too
         optimizer = f"{file.stem}.{name}"
     optimizer_class(optimizer)
-    return optimizer.rpartition(".")[2], ["optimizer=external", f"optimizer._target_={optimizer}"]
+    return optimizer.rpartition(".")[2], ["optimizer=external", override("optimizer._target_", optimizer)]
 
 
 def _baseline(figure: str, scale: str, results: Path) -> FigureData:
