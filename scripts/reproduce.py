@@ -18,6 +18,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import chdir, closing, contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 from adam_repro.analysis import page, report
 from adam_repro.analysis.drawing import draw
@@ -64,9 +65,9 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
     drawings: list[BaseProcess] = []
     try:
         with closing(in_turn(chosen, results / scale, passed)) as ended:
-            for figure, failed in ended:
+            for figure, failed, has_news in ended:
                 status |= failed
-                if (results / scale / figure / "index.csv").exists() or (figure in MEASURED and not failed):
+                if has_news:
                     drawings.append(begun_to_draw(figure, scale, results, overrides))
     finally:
         for drawing in drawings:
@@ -101,7 +102,15 @@ def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
     return f"make reproduce SCALE={scale} FIGURE={figure}{args}"
 
 
-def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Generator[tuple[str, int], None, None]:
+class Ended(NamedTuple):
+    """A figure whose experiment has ended; ``has_news`` where that has written what the figure is drawn from."""
+
+    figure: str
+    failed: int
+    has_news: bool
+
+
+def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Generator[Ended, None, None]:
     """Run the experiments of ``figures``; each figure as it has ended, with 1 where it failed, else 0.
 
     What trains comes one after the other. What only measures takes the time that all of them leave over, but for what
@@ -112,13 +121,17 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
 
     def announced(*names: str) -> None:
         print(f"\n{', '.join(names)}, scale {folder.name}", flush=True)
-        for figure in names:
-            (folder / figure / "index.csv").unlink(missing_ok=True)
 
-    def ended(figure: str) -> tuple[str, int]:
-        status = running[figure].wait()
+    def trained(figure: str) -> Ended:
+        index = folder / figure / "index.csv"
+        before = state_of(index)
+        failed = train(figure, overrides)
+        return Ended(figure, failed, has_news=state_of(index) not in (None, before))
+
+    def ended(figure: str) -> Ended:
+        failed = running[figure].wait() != 0
         del running[figure]
-        return figure, int(status != 0)
+        return Ended(figure, int(failed), has_news=not failed)
 
     try:
         if beside:
@@ -129,7 +142,7 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
         for figure in figures:
             if figure not in MEASURED:
                 announced(figure)
-                yield figure, train(figure, overrides)
+                yield trained(figure)
         yield from map(ended, beside)
         for figure in figures:
             if figure in TIMED:
@@ -141,6 +154,18 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
             process.terminate()
         for process in running.values():
             process.wait()
+
+
+def state_of(file: Path) -> tuple[int, int] | None:
+    """Something that is another once the file has been written anew, with the same content too; None: there is none.
+
+    The file itself stays until then: another command, on the same results, may be about to read it.
+    """
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def begun_to_measure(experiment: str, overrides: list[str]) -> subprocess.Popen:

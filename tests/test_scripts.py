@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 from made_up import write_figure
 
-from adam_repro import search
+from adam_repro import records, search
 from adam_repro.analysis.merging import lend
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
@@ -84,17 +85,43 @@ def test_what_trains_comes_in_turn_what_measures_beside_it_and_what_is_timed_alo
     (tmp_path / "fig2_dropout").mkdir()
     (tmp_path / "fig2_dropout" / "index.csv").write_text("of an earlier time")
     seen = []
-    for figure, failed in reproduce.in_turn(["fig2_dropout", "sfo_cost", "properties", "fig3_full"], tmp_path, ["a=1"]):
-        seen.append((figure, failed))
+    for ended in reproduce.in_turn(["fig2_dropout", "sfo_cost", "properties", "fig3_full"], tmp_path, ["a=1"]):
+        seen.append(ended[:2])
+        assert ended.has_news == (ended.figure in reproduce.MEASURED), "nobody has written an index now"
         with log.open("a") as file:
-            print("handed out", figure, file=file)
+            print("handed out", ended.figure, file=file)
     assert seen == [("fig2_dropout", 1), ("fig3_full", 0), ("properties", 0), ("sfo_cost", 0)]
-    assert not (tmp_path / "fig2_dropout" / "index.csv").exists()
+    assert (tmp_path / "fig2_dropout" / "index.csv").read_text() == "of an earlier time", "another may be reading it"
     lines = log.read_text().splitlines()
     ours, least = os.nice(0), reproduce.LEAST_PRIORITY
     assert lines.index(f"end mlp {ours} figure=fig2_dropout a=1") < lines.index("start cnn")
     assert lines.index(f"end properties {least} a=1") < lines.index("handed out properties")
     assert lines.index("handed out properties") < lines.index("start sfo_cost")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_figure_is_drawn_where_its_training_wrote_an_index_and_of_an_earlier_one_nothing_is(
+    tmp_path, monkeypatch, status
+):
+    reproduce, scale = script("reproduce"), tmp_path / "results" / "smoke"
+    drawn = []
+    monkeypatch.setattr(
+        reproduce,
+        "begun_to_draw",
+        lambda figure, *more: drawn.append(figure) or SimpleNamespace(join=lambda: None, exitcode=0),
+    )
+    monkeypatch.setattr(reproduce, "train", lambda figure, overrides: writes[figure]() or status)
+    index = {figure: scale / figure / "index.csv" for figure in ("fig1_mnist", "fig2_dropout", "fig4")}
+    for figure in ("fig1_mnist", "fig2_dropout"):
+        records.write_atomically(index[figure], "the same")
+    writes = {
+        "fig1_mnist": lambda: records.write_atomically(index["fig1_mnist"], "the same"),
+        "fig2_dropout": lambda: None,
+        "fig4": lambda: None,
+    }
+    assert reproduce.reproduce("smoke", list(writes), results=tmp_path / "results", overrides=[]) == status
+    assert drawn == ["fig1_mnist"]
+    assert index["fig2_dropout"].read_text() == "the same", "another command may be about to read it"
 
 
 def test_ctrl_c_reaches_experiments_through_whoever_started_them(experiments):
@@ -111,7 +138,7 @@ def test_ctrl_c_reaches_experiments_through_whoever_started_them(experiments):
 def test_whoever_stops_listening_ends_what_runs(tmp_path, experiments):
     reproduce, log = experiments(mlp=("start properties", 0), properties=("for ever", 0))
     ended = reproduce.in_turn(["fig2_dropout", "properties"], tmp_path, [])
-    assert next(ended) == ("fig2_dropout", 0)
+    assert next(ended)[:2] == ("fig2_dropout", 0)
     ended.close()
     assert "start properties" in log.read_text() and "end properties" not in log.read_text()
 

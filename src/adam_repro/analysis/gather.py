@@ -45,7 +45,6 @@ def gather(
     ]
     frame = pd.concat(curves) if curves else pd.DataFrame(columns=CURVE_COLUMNS)
     _write_csv(folder / "curves.csv", frame[CURVE_COLUMNS])
-    (folder / "diagnostics.csv").unlink(missing_ok=True)
     inside = [
         record.diagnostics.assign(arm=entry["arm"], curve=entry["curve"], seed=entry["seed"])
         for entry, record in found
@@ -53,6 +52,8 @@ def gather(
     ]
     if inside:
         _write_csv(folder / "diagnostics.csv", pd.concat(inside)[DIAGNOSTIC_COLUMNS])
+    else:
+        (folder / "diagnostics.csv").unlink(missing_ok=True)
     finals = [line for entry, record in found for line in _finals(entry, record, milestones)]
     _write_csv(folder / "finals.csv", pd.DataFrame(finals))
     records.write_atomically(folder / "provenance.json", json.dumps(provenance, indent=2) + "\n")
