@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import runpy
 import shlex
 import subprocess
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--scale", default="quick", help="smoke, quick or paper")
     parser.add_argument("--figure", default="all", help="all, or names separated by commas")
     parser.add_argument("--results", type=Path, default=PROJECT_ROOT / "results", help="where everything is written")
-    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every figure, such as workers=4")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for all runs, such as workers=4")
     given = parser.parse_args()
     stop_by_signals()
     with shown_kindly():
@@ -61,10 +62,11 @@ def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[s
         raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
     get_ready([draw.__module__])
     status = 0
-    passed = [f"scale={scale}", override("results", results.absolute()), *overrides]
+    place = [f"scale={scale}", override("results", results.absolute())]
     drawings: list[BaseProcess] = []
     try:
-        with closing(in_turn(chosen, results / scale, passed)) as ended:
+        measuring, training = [*place, *of_measuring(overrides)], [*place, *overrides]
+        with closing(in_turn(chosen, results / scale, measuring=measuring, training=training)) as ended:
             for figure, failed, has_news in ended:
                 status |= failed
                 if has_news:
@@ -102,6 +104,11 @@ def command_of(figure: str, scale: str, overrides: Sequence[str]) -> str:
     return f"make reproduce SCALE={scale} FIGURE={figure}{args}"
 
 
+def of_measuring(overrides: Sequence[str]) -> list[str]:
+    """Of what was given for the runs, what those experiments know too that train none: a seed, where it is one."""
+    return [given for given in overrides if re.fullmatch(r"seed=\d+", given)]
+
+
 class Ended(NamedTuple):
     """A figure whose experiment has ended; ``has_news`` where that has written what the figure is drawn from."""
 
@@ -110,8 +117,12 @@ class Ended(NamedTuple):
     has_news: bool
 
 
-def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Generator[Ended, None, None]:
+def in_turn(
+    figures: Sequence[str], folder: Path, *, measuring: list[str], training: list[str]
+) -> Generator[Ended, None, None]:
     """Run the experiments of ``figures``; each figure as it has ended, with 1 where it failed, else 0.
+
+    ``measuring`` and ``training``: the overrides of those that only measure, and of those that train.
 
     What trains comes one after the other. What only measures takes the time that all of them leave over, but for what
     needs a machine for itself: that comes when all else has ended. Closing this ends what runs.
@@ -125,7 +136,7 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
     def trained(figure: str) -> Ended:
         index = folder / figure / "index.csv"
         before = state_of(index)
-        failed = train(figure, overrides)
+        failed = train(figure, training)
         return Ended(figure, failed, has_news=state_of(index) not in (None, before))
 
     def ended(figure: str) -> Ended:
@@ -136,7 +147,7 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
     try:
         if beside:
             announced(*beside)
-            running.update((figure, begun_to_measure(figure, overrides)) for figure in beside)
+            running.update((figure, begun_to_measure(figure, measuring)) for figure in beside)
             for process in running.values():
                 os.setpriority(os.PRIO_PROCESS, process.pid, LEAST_PRIORITY)
         for figure in figures:
@@ -147,7 +158,7 @@ def in_turn(figures: Sequence[str], folder: Path, overrides: list[str]) -> Gener
         for figure in figures:
             if figure in TIMED:
                 announced(figure)
-                running[figure] = begun_to_measure(figure, overrides)
+                running[figure] = begun_to_measure(figure, measuring)
                 yield ended(figure)
     finally:
         for process in running.values():

@@ -17,6 +17,7 @@ from made_up import write_figure
 
 from adam_repro import records, search
 from adam_repro.analysis.merging import lend
+from adam_repro.app import compose
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -85,7 +86,8 @@ def test_what_trains_comes_in_turn_what_measures_beside_it_and_what_is_timed_alo
     (tmp_path / "fig2_dropout").mkdir()
     (tmp_path / "fig2_dropout" / "index.csv").write_text("of an earlier time")
     seen = []
-    for ended in reproduce.in_turn(["fig2_dropout", "sfo_cost", "properties", "fig3_full"], tmp_path, ["a=1"]):
+    figures, given = ["fig2_dropout", "sfo_cost", "properties", "fig3_full"], {"measuring": ["a=1"]}
+    for ended in reproduce.in_turn(figures, tmp_path, **given, training=["b=1"]):
         seen.append(ended[:2])
         assert ended.has_news == (ended.figure in reproduce.MEASURED), "nobody has written an index now"
         with log.open("a") as file:
@@ -94,9 +96,22 @@ def test_what_trains_comes_in_turn_what_measures_beside_it_and_what_is_timed_alo
     assert (tmp_path / "fig2_dropout" / "index.csv").read_text() == "of an earlier time", "another may be reading it"
     lines = log.read_text().splitlines()
     ours, least = os.nice(0), reproduce.LEAST_PRIORITY
-    assert lines.index(f"end mlp {ours} figure=fig2_dropout a=1") < lines.index("start cnn")
+    assert lines.index(f"end mlp {ours} figure=fig2_dropout b=1") < lines.index("start cnn")
     assert lines.index(f"end properties {least} a=1") < lines.index("handed out properties")
     assert lines.index("handed out properties") < lines.index("start sfo_cost")
+
+
+def test_what_measures_is_given_no_override_of_runs_but_a_seed(tmp_path, monkeypatch):
+    reproduce, given = script("reproduce"), ["workers=2", "seed=3", "+optimizer.amsgrad=true", "arm=tuned"]
+    seen = {}
+    monkeypatch.setattr(reproduce, "in_turn", lambda *args, **overrides: seen.update(overrides) or (_ for _ in ()))
+    reproduce.reproduce("smoke", [], results=tmp_path, overrides=given)
+    place = ["scale=smoke", f"results='{tmp_path}'"]
+    assert seen == {"measuring": [*place, "seed=3"], "training": [*place, *given]}
+    for experiment in reproduce.MEASURED:
+        assert compose(experiment, seen["measuring"]).seed == 3
+    for several in ("seed=0,1", "seed=range(3)"):
+        assert reproduce.of_measuring([several]) == []
 
 
 @pytest.mark.parametrize("status", [0, 1])
@@ -137,7 +152,7 @@ def test_ctrl_c_reaches_experiments_through_whoever_started_them(experiments):
 
 def test_whoever_stops_listening_ends_what_runs(tmp_path, experiments):
     reproduce, log = experiments(mlp=("start properties", 0), properties=("for ever", 0))
-    ended = reproduce.in_turn(["fig2_dropout", "properties"], tmp_path, [])
+    ended = reproduce.in_turn(["fig2_dropout", "properties"], tmp_path, measuring=[], training=[])
     assert next(ended)[:2] == ("fig2_dropout", 0)
     ended.close()
     assert "start properties" in log.read_text() and "end properties" not in log.read_text()
