@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tiny_data import OVERRIDES
 
+from adam_repro import records
 from adam_repro.app import compose
 from adam_repro.run import checkpoint_of, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
@@ -20,6 +21,7 @@ from adam_repro.sweep import (
     grouped,
     left_of,
     populations,
+    run,
     show_mirror,
     show_plan,
 )
@@ -77,6 +79,21 @@ def trio(tmp_path):
     names = ("adam", "adagrad", "sgd_nesterov")
     settings = [*OVERRIDES, "epochs=2", f"results={tmp_path}"]
     return [prepare(compose("logistic_regression", [*settings, f"optimizer={name}"])) for name in names]
+
+
+def test_what_is_asked_for_twice_is_trained_once_and_has_one_line_in_the_index(tmp_path):
+    settings = [*OVERRIDES, "epochs=2", "figure=fig1_mnist", "arm=default", f"results={tmp_path}"]
+    jobs = [prepare(compose("logistic_regression", [*settings, f"seed={seed}"])) for seed in (0, 1, 0)]
+    trained = []
+    run(
+        jobs,
+        workers=1,
+        tracking={"mode": "disabled"},
+        folder=tmp_path,
+        train=lambda distinct, workers: trained.extend(distinct) or {},
+    )
+    assert trained == jobs[:2]
+    assert [entry["seed"] for entry in records.read_index(tmp_path / "index.csv")] == [0, 1]
 
 
 def test_what_has_no_record_is_left(trio):

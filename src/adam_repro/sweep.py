@@ -352,7 +352,10 @@ def _calibrated_seconds(group: list[Job]) -> float:
 
 
 def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
-    """Where the analysis finds the runs of a figure. A figure's index names all its runs, a part of it too."""
+    """Where the analysis finds the runs of a figure. A figure's index names all its runs, a part of it too.
+
+    What was asked for twice, as by seed=0,0, has one line.
+    """
     figures = {job.figure for job in jobs} - {None}
     if figures:
         entries = [
@@ -367,9 +370,10 @@ def _write_index(folder: Path, jobs: Sequence[Job]) -> None:
             }
             for job in jobs
         ]
+        distinct = {tuple(entry.values()): entry for entry in entries}
         index = folder / "index.csv"
         with Lock(index.with_suffix(".lock"), guards=[index]):
-            records.write_index(index, entries)
+            records.write_index(index, list(distinct.values()))
 
 
 def _show_failures(jobs: Sequence[Job], failures: dict[str, str]) -> None:
