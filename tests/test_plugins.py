@@ -63,6 +63,17 @@ def test_arm_and_curve_choose_parts_of_a_figure(context):
     ]
 
 
+def test_a_curve_may_be_in_some_of_the_chosen_arms_only(context):
+    config = context.config_loader.load_configuration("cnn", ["figure=fig3_full"], RunMode.MULTIRUN)
+    given = ["arm=tuned,ablation_of_m", "dropout=without", "seed=0"]
+    jobs = jobs_of(context, config=config, arguments=[*given, "curve=Adam,AdaGrad"])
+    assert [job[0] for job in jobs] == ["arm=tuned", "arm=tuned", "arm=ablation_of_m"]
+    with pytest.raises(
+        UserError, match="curve=AdaGrad names no curve of fig3_full, arm=ablation_of_m: there are adam."
+    ):
+        jobs_of(context, config=config, arguments=["arm=ablation_of_m", "curve=Adam,AdaGrad"])
+
+
 def test_a_curve_is_chosen_with_its_variants(context):
     config = context.config_loader.load_configuration("cnn", ["figure=fig3_first_epochs"], RunMode.MULTIRUN)
     jobs = jobs_of(context, config=config, arguments=["arm=matched", "curve=adam", "seed=0"])
@@ -94,6 +105,10 @@ def test_a_scale_caps_seeds_and_thins_grids(context):
     [
         ("arm=best", "arm=best is not allowed: fig1_mnist has tuned, default, matched, grid"),
         ("curve=adamw", "curve=adamw names no curve of fig1_mnist"),
+        (
+            "curve=adam,adagard,SGD",
+            "curve=adagard,SGD names .* arm=tuned,.*grid: there are adam, sgd_nesterov, adagrad,",
+        ),
         ("optimizer=adam", "optimizer=adam cannot be given with a figure"),
         ("optimizer.lr=1", "optimizer.lr=1 cannot be given with a figure"),
     ],

@@ -76,8 +76,9 @@ class ArmsSweeper(BasicSweeper):
             return self._launched(jobs)
         chosen = {override.key_or_group: values_of(override) for override in given}
         arms = chosen.pop("arm", list(self.arms))
-        curves = {_plain(curve) for curve in chosen.pop("curve", [])}
+        curves = {_plain(curve): curve for curve in chosen.pop("curve", [])}
         jobs = []
+        there: dict[str, str] = {}
         for arm in arms:
             if arm not in self.arms:
                 raise UserError(f"arm={arm} is not allowed: {self.config.figure.name} has {', '.join(self.arms)}.")
@@ -85,13 +86,16 @@ class ArmsSweeper(BasicSweeper):
             grid = {override.key_or_group: values_of(override) for override in swept}
             choices = {override.get_key_element(): _thinned(override, self.config.scale) for override in swept}
             choices |= {key: _points(key, values, grid.get(key, [])) for key, values in chosen.items()}
+            there |= {_plain(option): _name(option) for key in CURVES for option in choices.get(key, [])}
             product = (dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values()))
-            wanted = [job for job in product if not curves or curves & {_plain(job.get(key, "")) for key in CURVES}]
+            wanted = [
+                job for job in product if not curves or curves.keys() & {_plain(job.get(key, "")) for key in CURVES}
+            ]
             jobs += [[*(f"{key}={value}" for key, value in job.items()), f"arm={arm}"] for job in wanted]
-        if not jobs:
+        if unknown := [curve for plain, curve in curves.items() if plain not in there]:
             raise UserError(
-                f"curve={','.join(sorted(curves))} names no curve of {self.config.figure.name}: give the names of its "
-                "optimizers as in configs/optimizer, such as curve=adam,adagrad."
+                f"curve={','.join(unknown)} names no curve of {self.config.figure.name}, arm={','.join(arms)}: there "
+                f"are {', '.join(there.values())}."
             )
         return self._launched(jobs)
 
@@ -106,9 +110,14 @@ class ArmsSweeper(BasicSweeper):
 CURVES = ("optimizer", "tuned", "matched")  # the groups whose option names a curve, in one arm or another
 
 
+def _name(option: str) -> str:
+    """fig1_mnist/sgd_nesterov is of the curve sgd_nesterov, and fig3_first_epochs/sgd_nesterov+dropout its variant."""
+    return option.rsplit("/", 1)[-1].partition("+")[0]
+
+
 def _plain(option: str) -> str:
-    """fig1_mnist/sgd_nesterov and SGDNesterov are one curve, and fig3_first_epochs/sgd_nesterov+dropout its variant."""
-    return option.rsplit("/", 1)[-1].partition("+")[0].replace("_", "").lower()
+    """fig1_mnist/sgd_nesterov and SGDNesterov are one curve."""
+    return _name(option).replace("_", "").lower()
 
 
 def values_of(override: Override) -> list[str]:
