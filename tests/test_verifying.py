@@ -22,11 +22,11 @@ def record(results, seed=0):
     return folder
 
 
-def index(results, folders, figure="fig4"):
+def index(results, folders, figure="fig4", scale="paper"):
     entry = {"arm": "tuned", "curve": "Adam", "tuned_at": None, "tuned_on": None, "on_grid_edge": False}
     order = ["arm", "curve", "seed", "tuned_at", "tuned_on", "on_grid_edge", "record"]
     lines = [{**entry, "seed": seed, "record": str(folder.relative_to(results))} for seed, folder in enumerate(folders)]
-    path = results / "paper" / figure / "index.csv"
+    path = results / scale / figure / "index.csv"
     records.write_index(path, [{name: line[name] for name in order} for line in lines])
     return path
 
@@ -71,10 +71,19 @@ def test_an_unfinished_run_is_named_as_one_with_how_to_go_on(results):
 
 
 @pytest.mark.parametrize(
-    "place", [".curve.csv-abcd1234", "../../../paper/.verdicts.csv-abcd1234", "../../../paper/fig4/.index.csv-abc_1234"]
+    "place",
+    [
+        ".curve.csv-abcd1234",
+        "../../../paper/.verdicts.csv-abcd1234",
+        "../../../paper/fig4/.index.csv-abc_1234",
+        "../../../paper/fig4/tuned/.adam.yaml-abc_1234",
+        "../../../compare/paper/fig4/NAdam/.figure.svg-abc_1234",
+        "../../../compare/paper/fig4/NAdam/tuning/.index.csv-abc_1234",
+    ],
 )
 def test_what_a_write_that_was_cut_off_has_left_is_named(results, place):
     root, folders = results
+    (folders[0] / place).parent.resolve().mkdir(parents=True, exist_ok=True)
     (folders[0] / place).touch()
     kept, indexes = problems(root)
     (said,) = kept.problems + indexes.problems
@@ -106,6 +115,34 @@ def test_an_index_of_other_seeds_and_one_of_two_curve_versions_are_named(results
     assert kept.problems == [] and "3 records are of an older curve version" in kept.notes[0]
     assert "fig2/index.csv points to records of the curve versions [1, 2]" in indexes.problems[0]
     assert "fig3/index.csv has another seed than the record" in indexes.problems[1]
+
+
+@pytest.mark.parametrize("place", ["compare/paper/fig4/NAdam", "compare/paper/fig4/NAdam/tuning", "paper/fig4/tuning"])
+def test_an_index_of_a_comparison_and_one_of_trials_are_checked_as_those_of_figures(results, place):
+    root, folders = results
+    scale, _, name = place.rpartition("/")
+    index(root, folders, name, scale)
+    assert problems(root)[1].whole == 2
+    index(root, folders[::-1], name, scale)
+    (said,) = problems(root)[1].problems
+    assert f"{place}/index.csv has another seed than the record" in said and "Run again the command" in said
+
+
+def test_indexes_are_sought_neither_among_runs_nor_in_the_folders_of_wandb(results):
+    root, folders = results
+    for place in (root / "runs", folders[0].parent, root / "paper" / "fig4" / "wandb" / "run-1"):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "index.csv").write_text("no index")
+    _, indexes = problems(root)
+    assert (indexes.whole, indexes.problems) == (1, [])
+
+
+def test_results_that_lie_elsewhere_are_checked_through_their_link(results, tmp_path_factory):
+    root, _ = results
+    scratch = tmp_path_factory.mktemp("scratch") / "quick"
+    (root / "paper").rename(scratch)
+    (root / "paper").symlink_to(scratch)
+    assert problems(root)[1].whole == 1
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}")
 """The name of a file that ``records.write_atomically`` writes into before it takes its own name."""
 
 GO_ON = "Start the command that began it again: it goes on from there, and what is done is not run again."
+DEPTH = 5  # of compare/<scale>/<figure>/<optimizer>/<arm>/index.csv, the deepest one
+NOT_OF_FIGURES = ("runs", "wandb")
 SOURCES = {  # where a data set lies below the root, and what checks it
     "MNIST": (("MNIST/raw", mnist.check),),
     "IMDB": (("aclImdb", imdb.check),),
@@ -80,25 +82,32 @@ def _record_folders(runs: Path, part: Part) -> Iterator[Path]:
 
 
 def check_indexes(results: Path, found: Found) -> Part:
-    """The index of every figure of every scale: that its runs are whole, and of one curve version."""
+    """Every index outside ``results/runs``, of figures, comparisons and trials: that its runs are whole, and of one
+    curve version."""
     part = Part(f"indexes of figures in {results}")
-    for path in sorted(results.glob("*/*/index.csv")):
-        try:
-            _check_index(path, results, found)
-            part.whole += 1
-        except UserError as error:
-            part.problems.append(str(error))
-    strays = [stray for pattern in (".*", "*/.*", "*/*/.*") for stray in results.glob(pattern)]
-    part.problems += [
-        _leftover(stray)
-        for stray in sorted(strays)
-        if stray.is_file() and LEFTOVER.fullmatch(stray.name) and results / "runs" not in stray.parents
-    ]
+    files = sorted(_files_beside_records(results))
+    for path in files:
+        if path.name == "index.csv":
+            try:
+                _check_index(path, results, found)
+                part.whole += 1
+            except UserError as error:
+                part.problems.append(str(error))
+    part.problems += [_leftover(path) for path in files if LEFTOVER.fullmatch(path.name)]
     return part
 
 
+def _files_beside_records(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """All files down to so many folders below ``folder``, which may be links; without those of runs and of W&B."""
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if path.is_file():
+            yield path
+        elif depth and path.name not in NOT_OF_FIGURES:
+            yield from _files_beside_records(path, depth - 1)
+
+
 def _check_index(path: Path, results: Path, found: Found) -> None:
-    remedy = "Run the figure again by its one command."
+    remedy = "Run again the command that wrote it."
     entries = records.read_index(path)
     missing = [entry["record"] for entry in entries if results / entry["record"] not in found]
     if missing:

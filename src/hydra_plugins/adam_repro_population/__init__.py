@@ -95,7 +95,7 @@ class ArmsSweeper(BasicSweeper):
         if unknown := [curve for plain, curve in curves.items() if plain not in there]:
             raise UserError(
                 f"curve={','.join(unknown)} names no curve of {self.config.figure.name}, arm={','.join(arms)}: there "
-                f"are {', '.join(there.values())}."
+                f"are {', '.join(there.values()) or 'none'}."
             )
         return self._launched(jobs)
 
