@@ -1,5 +1,6 @@
 """The entry point as a user calls it: a process of its own, uncompiled so that nobody waits for a compiler."""
 
+import errno
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from commands import UNCOMPILED, run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adam_repro import records
-from adam_repro.app import compose, override
+from adam_repro.app import compose, override, shown_kindly
 from adam_repro.surroundings import PROJECT_ROOT
 
 ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
@@ -166,6 +167,34 @@ def test_a_figure_comes_out_of_one_command_with_its_verdicts(tmp_path):
     assert "L8a" in outcome.stdout and "L27" in outcome.stdout, "what bears on all figures together too"
     assert str(tmp_path / "results" / "smoke" / "overview" / "figure.png") in outcome.stdout
     assert "[the interval that decided" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("experiments/properties.py", ["results={}"]),
+        ("experiments/online_convex.py", ["results={}"]),
+        ("experiments/sfo_cost.py", ["results={}"]),
+        ("scripts/reproduce.py", ["--scale=smoke", "--figure=properties", "--results={}"]),
+    ],
+)
+def test_what_cannot_write_its_measurements_names_the_path(tmp_path, script, options):
+    (tmp_path / "file").touch()
+    options = [option.format(tmp_path / "file" / "below") for option in options]
+    outcome = call(*options, script=PROJECT_ROOT / script, cwd=tmp_path)
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("Error: ") and len(outcome.stderr.splitlines()) == 1, outcome.stderr
+    assert str(tmp_path / "file" / "below") in outcome.stderr and "is a file" in outcome.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS])
+def test_a_path_that_cannot_be_used_is_named_and_what_is_no_matter_of_a_path_is_a_fault(number, capsys):
+    with pytest.raises(SystemExit), shown_kindly():
+        raise OSError(number, os.strerror(number), "/there/file")
+    assert capsys.readouterr().err.startswith(f"Error: {os.strerror(number)} (/there/file): ")
+    if number != errno.EROFS:
+        with pytest.raises(OSError, match=os.strerror(number)), shown_kindly():
+            raise OSError(number, os.strerror(number))
 
 
 def test_a_results_folder_may_have_any_name(tmp_path):

@@ -10,6 +10,11 @@ NO_ROOM = {  # each with its remedy
     errno.EDQUOT: "make room within your quota there",
     errno.EROFS: "make it writable",
 }
+UNUSABLE = {  # of a file that has a name: without one they are of something else, such as another user's process
+    errno.EACCES: "give yourself the right to it, or another place",
+    errno.EPERM: "give yourself the right to it, or another place",
+    errno.ENOTDIR: "a part of that path is a file, so give one of folders",
+}
 
 
 class UserError(Exception):
@@ -24,11 +29,14 @@ class NothingToDo(UserError):
 
 
 def of_the_disk(error: BaseException) -> str | None:
-    """What to tell the user of an ``error`` of a disk that is full or cannot be written; None for any other error."""
-    if not isinstance(error, OSError) or error.errno not in NO_ROOM:
+    """What to tell the user of an ``error`` of a disk that is full or of a path that cannot be used; None for any other
+    error."""
+    if not isinstance(error, OSError):
+        return None
+    remedies = NO_ROOM | UNUSABLE if error.filename else NO_ROOM
+    if (remedy := remedies.get(error.errno or 0)) is None:
         return None
     place = f" ({error.filename})" if error.filename else ""
-    remedy = NO_ROOM[error.errno]
     return f"{error.strerror}{place}: {remedy}. What is done is kept, and the same command goes on."
 
 
