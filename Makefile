@@ -1,5 +1,12 @@
 # Each target sets up .venv first. ARGS hands further Hydra overrides on, such as ARGS="workers=4".
 PYTHON ?= python3
+# What is chosen or compared is so at the paper's scale, unless the command or the environment says another.
+ifeq ($(origin SCALE), undefined)
+tune match compare: SCALE = paper
+endif
+ifeq ($(origin FIGURE), undefined)
+compare: FIGURE = fig1_mnist
+endif
 SCALE ?= quick
 FIGURE ?= all
 ARGS ?=
@@ -37,15 +44,13 @@ data: setup ## download and check the data sets
 verify: setup ## check every record, index, cache and data set
 	@$(RUN) scripts/verify.py $(ARGS)
 
-tune: setup ## choose a figure's settings by the protocol, on seeds of their own
-	@$(RUN) scripts/tune.py --figure $(FIGURE) $(ARGS)
+tune: setup ## choose a figure's settings by the protocol, on seeds of their own; SCALE=paper unless given
+	@$(RUN) scripts/tune.py --scale $(SCALE) --figure $(FIGURE) $(ARGS)
 
-match: setup ## find the settings that draw a figure's printed curves
-	@$(RUN) scripts/match.py --figure $(FIGURE) $(ARGS)
+match: setup ## find the settings that draw a figure's printed curves; SCALE=paper unless given
+	@$(RUN) scripts/match.py --scale $(SCALE) --figure $(FIGURE) $(ARGS)
 
-compare: SCALE = paper
-compare: FIGURE = fig1_mnist
-compare: setup ## place an optimizer among a figure's: OPTIMIZER=my_pkg.MyOpt|file.py:MyOpt [SEARCH='{lr: [...]}']
+compare: setup ## place OPTIMIZER=pkg.Mine|file.py:Mine among a figure's, SEARCH='{lr: [...]}'; SCALE=paper unless given
 	@$(RUN) scripts/compare.py --optimizer '$(OPTIMIZER)' --figure $(FIGURE) --scale $(SCALE) --search '$(SEARCH)' $(ARGS)
 
 adopt: setup ## make a figure's paper-scale results and settings part of the committed reference

@@ -234,6 +234,22 @@ def test_help_lists_every_target():
     assert set(re.search(r"\.PHONY: (.*)", makefile)[1].split()) == set(targets)
 
 
+@pytest.mark.parametrize("target", ["tune", "match", "compare"])
+@pytest.mark.parametrize(
+    ("environment", "words", "scale"),
+    [({}, [], "paper"), ({}, ["SCALE=smoke"], "smoke"), ({"SCALE": "quick"}, [], "quick")],
+)
+def test_settings_are_chosen_and_compared_at_the_papers_scale_or_at_the_one_that_is_given(
+    target, environment, words, scale
+):
+    command = ["make", "-n", target, "FIGURE=fig4", *words]
+    clean = {name: value for name, value in os.environ.items() if name not in ("SCALE", "MAKEFLAGS")}
+    shown = subprocess.run(
+        command, cwd=PROJECT_ROOT, env=clean | environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"scripts/{target}.py" in shown and f" --scale {scale} " in shown and " --figure fig4 " in shown
+
+
 def test_every_command_of_the_readme_exists():
     readme = (PROJECT_ROOT / "README.md").read_text()
     makefile = (PROJECT_ROOT / "Makefile").read_text()

@@ -35,7 +35,7 @@ def command(description: str | None, *, arm: str, work: Callable[[Trials], None]
     """The command line of a script that does ``work`` on the trials of each figure it is asked for."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--figure", default="all", help="all, or names separated by commas")
-    parser.add_argument("--scale", default="paper")
+    parser.add_argument("--scale", default="paper", help="paper, whose settings can be adopted; or smoke, quick")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every trial, such as workers=4")
     given = parser.parse_args()
     settle_process()
