@@ -11,11 +11,18 @@ import pytest
 from adam_repro import sfo_cost
 from adam_repro.analysis import figures
 from adam_repro.analysis.claims import decide
+from adam_repro.analysis.claims.section6_2 import RECOMMENDED
 from adam_repro.analysis.figures.section6_2 import sfo_cost as drawn
 from adam_repro.analysis.measurements import Measurements
 from adam_repro.measuring import write
+from adam_repro.optimizers import SFO
 
 NUMBERS = (6, 12, 24, 48)
+
+
+def test_the_recommended_number_of_minibatches_is_of_training_examples():
+    assert int(math.sqrt(sfo_cost.EXAMPLES) / 10) == RECOMMENDED
+    assert "sqrt(number of training examples) / 10" in (SFO.__doc__ or "")
 
 
 def made_up(folder, ratio, peak, *, repeats=3, spread=0.02):

@@ -24,7 +24,7 @@ from adam_repro.optimizers import SFO, Adam
 
 EXAMPLES, INPUTS, HIDDEN, CLASSES = 60_000, 784, (1000, 1000), 10
 MINIBATCH = 128  # Adam's (section 6.1)
-NUMBERS = (6, 12, 24, 48)  # of SFO's minibatches; 24 is about sqrt(D) / 10
+NUMBERS = (6, 12, 24, 48)  # of SFO's minibatches; 24 is about sqrt(number of training examples) / 10
 REPEATS = 3
 ADAM_STEPS = 40  # that stand for the 469 of a pass
 FEW = 64  # more than NUMBERS; examples of a minibatch while the subspace fills, which is no part of what is timed

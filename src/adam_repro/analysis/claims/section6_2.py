@@ -34,7 +34,7 @@ FALLEN = 0.1  # nats, to which Adam comes within a few passes in print, with dro
 WINDOW = 5  # passes, whose mean is held against that of as many before
 MOST = 0.9  # of the seeds
 SLOWER, ABOUT = (5, 10), (4, 12.5)  # times, as the paper says; what an interval must lie in to support it
-RECOMMENDED = 24  # minibatches, about sqrt(D) / 10
+RECOMMENDED = 24  # minibatches, about sqrt(number of training examples) / 10
 LINEAR = 0.99  # R^2
 RIVALS = {"a": "SGDNesterov", "b": "AdaDelta", "c": "RMSProp", "d": "AdaGrad"}
 

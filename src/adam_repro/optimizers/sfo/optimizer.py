@@ -38,7 +38,7 @@ class SFO(torch.optim.Optimizer):
     Args:
         params: x, the parameters: one group, of one dtype on one device.
         lr: how far a step goes towards the minimum; the paper's is 1. There is nothing to be tuned.
-        subfunctions: N; about sqrt(D) / 10 for D parameters, as its authors recommend.
+        subfunctions: N; about sqrt(number of training examples) / 10, as its authors recommend: 24 of 60,000.
         history: of how many changes of each subfunction its Hessian is made at most.
 
     Use: ``step(closure)``, with a closure that clears the gradients, evaluates the minibatch with the number
