@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections import namedtuple
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from made_up import write_figure
+from packaging.requirements import Requirement
 
 from adam_repro import records, search
 from adam_repro.analysis.merging import lend
@@ -271,6 +273,15 @@ def test_the_citation_and_the_workflow_are_whole():
 def test_constraints_are_exact_versions_and_nothing_else():
     for line in (PROJECT_ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[0-9][\w.]*", line), line
+
+
+def test_the_pinned_versions_are_among_those_that_are_allowed():
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    pins = dict(line.split("==") for line in (PROJECT_ROOT / "constraints.txt").read_text().splitlines())
+    wanted = [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])]
+    assert all(pins[each.name] in each.specifier for each in wanted)
+    (locks,) = (each.specifier for each in wanted if each.name == "filelock")
+    assert "3.20.3" not in locks and "3.24.3" in locks, "of older ones two processes may have one lock"
 
 
 @pytest.fixture
