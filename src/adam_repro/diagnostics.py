@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from adam_repro.integrity import DIAGNOSTICS
 from adam_repro.optimizers import Adam
 
-COLUMNS = ["layer", "below_eps", "sqrt_v_hat_p50", "step_p50", "step_p99", "step_max", "snr"]
+COLUMNS = DIAGNOSTICS[1:]  # the first is the epoch
 
 
 def has_moments(optimizer: torch.optim.Optimizer) -> bool:

@@ -13,22 +13,12 @@ import numpy as np
 import pandas as pd
 
 from adam_repro.errors import UserError
+from adam_repro.integrity import COLUMNS, DIAGNOSTICS
 
-CURVE_COLUMNS = [
-    "arm",
-    "curve",
-    "seed",
-    "epoch",
-    "train_cost",
-    "train_loss",
-    "l2_penalty",
-    "test_loss",
-    "test_accuracy",
-]
+CURVE_COLUMNS = ["arm", "curve", "seed", *COLUMNS]
 FINAL_COLUMNS = ["arm", "curve", "lr", "schedule", "hyper", "l2", "seed", "status", "diverged_step", "epochs"]
 FINAL_COLUMNS += ["train_cost", "train_loss", "test_loss", "test_accuracy", "record"]
-DIAGNOSTIC_COLUMNS = ["arm", "curve", "seed", "epoch", "layer", "below_eps", "sqrt_v_hat_p50"]
-DIAGNOSTIC_COLUMNS += ["step_p50", "step_p99", "step_max", "snr"]
+DIAGNOSTIC_COLUMNS = ["arm", "curve", "seed", *DIAGNOSTICS]
 ABLATIONS = {"ablation_of_m": "Adam, beta1 = 0", "ablation_of_v": "Adam, v frozen"}
 """The arms of section 6.3's ablations, each with its one curve."""
 
