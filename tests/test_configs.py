@@ -8,6 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, instantiate
 
+from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.app import CONFIGS, compose
 from adam_repro.errors import NothingToDo
@@ -137,3 +138,8 @@ def test_a_command_of_the_readme_composes_and_its_runs_can_be_made(command):
 
 def test_the_readme_has_commands():
     assert len(re.findall(r"^    python experiments/", README.read_text(), re.M)) >= 5
+
+
+@pytest.mark.parametrize("figure", figures())
+def test_a_figure_has_one_title_wherever_it_is_named(figure):
+    assert node_of(figure)["title"] == CAPTIONS[figure].title

@@ -147,7 +147,7 @@ def test_publishing_saves_a_workspace_for_each_figure_and_a_report_with_the_verd
     assert [asked["type"] for asked in saved] == ["runs", "project-view"]
     assert [asked["displayName"] for asked in saved] == [
         "Adam, reproduced (paper)",
-        "Figure 1, left: MNIST logistic regression",
+        "Figure 1, left: logistic regression on MNIST",
     ]
     spec = saved[0]["spec"]
     for row in pd.read_csv(REFERENCE / FIGURE / "verdicts.csv").to_dict("records"):

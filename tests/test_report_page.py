@@ -131,7 +131,7 @@ def test_figures_are_in_the_papers_order_and_what_was_not_run_comes_last_with_it
 def test_headlines_are_rows_that_lead_to_their_claims(every):
     table = every.split('<section id="headlines">')[1].split("</table>")[0]
     assert re.findall(r'href="#(\w+)"', table) == list(HEADLINES)
-    assert '<span class="verdict supported">supported</span></td><td class="effect">0.556 [0.5' in table
+    assert '<span class="verdict supported">supported</span></td><td>0.556 [0.5' in table
     assert "make reproduce SCALE=paper FIGURE=fig1_imdb" in table.split(">L9<")[1]
     assert "<br><small>reduced: 10 of 100 passes</small>" in table.split(">L21a<")[1].split("</tr>")[0]
 

@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,11 @@ def _ends(data: FigureData) -> list[tuple[str, float]]:
     return [(str(curve), float(over_seeds(each.to_numpy(), ratios=True)[0])) for curve, each in costs]
 
 
+def _unbroken(text: str) -> str:
+    """Intervals, numbers of seeds and what is in brackets stay on one line each."""
+    return re.sub(r"\[[^]]*\]|\([^)]*\)|n = \d+", lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+
+
 def _count(number: float) -> str:
     """Passes and steps: thousands apart, halves kept, and a miss in words."""
     return "not reached" if math.isinf(number) else f"{number:,.1f}".removesuffix(".0")
@@ -154,6 +160,7 @@ def _times(ratio: float | None) -> str:
 _WORDS = {
     "effect": effect,
     "shortfall": shortfall,
+    "unbroken": _unbroken,
     "count": _count,
     "seconds": _seconds,
     "printed": _printed,

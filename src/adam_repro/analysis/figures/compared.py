@@ -31,7 +31,8 @@ def compared(found: Comparison, *, title: str, panel: str | None, source: str) -
     training_cost(above, found.data, Frame(panel, xlim, ylim, log), arm="tuned", bold=found.name)
     above.set_title(f"{found.name} among the tuned curves of {title}")
     ratios(below, found)
-    caption(drawn, found.data, f"{found.name}, tuned by the same protocol, over {source}", panel=panel)
+    heading = f"{found.name}, tuned by the same protocol, over {source}"
+    caption(drawn, found.data, title=heading, panel=panel)
     stamp_if_stand_in(found.data, (above, below))
     return drawn
 

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.curves import FigureData, chosen_after, counted, paper_curves, summary
 from adam_repro.analysis.figures import spaced_markers, style_of
 from adam_repro.analysis.gather import FINAL_EPOCHS
@@ -179,16 +180,18 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
 def caption(
     drawn: Figure,
     data: FigureData,
-    title: str,
     *,
+    title: str | None = None,
     arm: str = "tuned",
     panel: str | None,
     mean: str = "geometric mean",
     cost: str = "",
     more: str = "",
 ) -> None:
-    """What the figure shows and where it comes from, below it. ``panel``: whose printed curves it lies over."""
+    """What the figure shows and where it comes from, below it. ``title``: where ``CAPTIONS`` has none; ``panel``: whose
+    printed curves it lies over."""
     facts = data.provenance
+    title = title or CAPTIONS[facts["figure"]].title
     stand_in = STAND_INS.get(facts["dataset"]["name"], "made up")
     kind = "Real data" if facts["provenance"] == "real" else f"STAND-IN DATA ({stand_in})"
     l2 = "no L2 in common" if facts["l2"] is None else f"L2 {facts['l2']:g}"

@@ -26,22 +26,19 @@ from adam_repro.analysis.figures.panels import (
 @figure("fig1_mnist")
 def fig1_mnist(data: FigureData) -> Figure:
     """Figure 1, left: the tuned arm large, below it the other arms and the sensitivity to the learning rate."""
-    title = "Figure 1, left: logistic regression on MNIST"
-    return _regression(data, title, FRAMES["fig1_mnist"], matched=_between)
+    return _regression(data, FRAMES["fig1_mnist"], matched=_between)
 
 
 @figure("fig1_imdb")
 def fig1_imdb(data: FigureData) -> Figure:
     """Figure 1, right: the same for IMDB with dropout."""
-    title = "Figure 1, right: logistic regression on IMDB with 50 % dropout"
-    return _regression(data, title, FRAMES["fig1_imdb"], matched=below)
+    return _regression(data, FRAMES["fig1_imdb"], matched=below)
 
 
 @figure("fig1_imdb_no_dropout")
 def fig1_imdb_no_dropout(data: FigureData) -> Figure:
     """IMDB without dropout, of which the paper speaks and shows nothing."""
-    title = "IMDB without dropout, which the paper does not show"
-    return _regression(data, title, FRAMES["fig1_imdb_no_dropout"], matched=None)
+    return _regression(data, FRAMES["fig1_imdb_no_dropout"], matched=None)
 
 
 def _between(axes: Axes) -> dict[str, Any]:
@@ -49,9 +46,7 @@ def _between(axes: Axes) -> dict[str, Any]:
     return {"loc": "upper right", "bbox_to_anchor": (1, 0.5)}
 
 
-def _regression(
-    data: FigureData, title: str, frame: Frame, *, matched: Callable[[Axes], dict[str, Any]] | None
-) -> Figure:
+def _regression(data: FigureData, frame: Frame, *, matched: Callable[[Axes], dict[str, Any]] | None) -> Figure:
     """``matched`` says where that arm's panel has room for a legend; None: there is no such panel."""
     height = 10.0 if matched is below else 9.2
     rect = (0, 0.69 / height, 1, 1 - 0.69 / height)
@@ -73,6 +68,6 @@ def _regression(
         if len(data.arm("grid"))
         else ""
     )
-    caption(drawn, data, title, panel=frame.panel, more=more)
+    caption(drawn, data, panel=frame.panel, more=more)
     stamp_if_stand_in(data, panels.values())
     return drawn

@@ -29,24 +29,22 @@ from adam_repro.analysis.measurements import Measurements
 @figure("fig2_dropout")
 def fig2_dropout(data: FigureData) -> Figure:
     """Figure 2, (a): five optimizers, with dropout."""
-    title = "Figure 2, (a): fully connected network with dropout on MNIST"
-    return _network(data, title, FRAMES["fig2_dropout"], more="")
+    return _network(data, FRAMES["fig2_dropout"], more="")
 
 
 @figure("fig2_deterministic")
 def fig2_deterministic(data: FigureData) -> Figure:
     """Figure 2, (b): without dropout; SFO, which has nothing to tune, stands with the tuned ones."""
-    title = "Figure 2, (b): fully connected network without dropout on MNIST"
     if len(data.arm("sfo")):
         more = "SFO has nothing to tune, and chooses among N minibatches that stay the same"
     else:
         more = "SFO was not run: its curve is the printed one" if data.provenance["provenance"] == "real" else ""
     masks = {"sfo": "SFO", "sfo_fresh_masks": "SFO+dropout", "sfo_frozen_masks": "SFO, frozen masks"}
     data = data.with_arm("tuned", {"sfo": "SFO"}).with_arm("masks", masks)
-    return _network(data, title, FRAMES["fig2_deterministic"], more=more)
+    return _network(data, FRAMES["fig2_deterministic"], more=more)
 
 
-def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure:
+def _network(data: FigureData, frame: Frame, *, more: str) -> Figure:
     arms = [name for name in ("default", "matched") if len(data.arm(name))]
     small = [*arms, "accuracy", *(["masks"] if len(data.arm("masks")) else [])]
     rows: list = in_pairs("tuned", small)
@@ -68,7 +66,7 @@ def _network(data: FigureData, title: str, frame: Frame, *, more: str) -> Figure
         legend = below(panels["masks"])
         training_cost(panels["masks"], data, frame, arm="masks", printed=False, small=True, legend=legend)
         panels["masks"].set_title("SFO and dropout masks")
-    caption(drawn, data, title, panel=frame.panel, more=more)
+    caption(drawn, data, panel=frame.panel, more=more)
     stamp_if_stand_in(data, panels.values())
     return drawn
 

@@ -36,18 +36,16 @@ LAYERS: dict[str, dict[str, Any]] = {  # in none of the optimizers' colours
 @figure("fig3_first_epochs")
 def fig3_first_epochs(data: FigureData) -> Figure:
     """Figure 3, left: the first four passes."""
-    title = "Figure 3, left: convolutional network on CIFAR-10, first passes"
-    return _network(data, title, FRAMES["fig3_first_epochs"])
+    return _network(data, FRAMES["fig3_first_epochs"])
 
 
 @figure("fig3_full")
 def fig3_full(data: FigureData) -> Figure:
     """Figure 3, right: all 49 passes, and Adam without either moment."""
-    title = "Figure 3, right: convolutional network on CIFAR-10"
-    return _network(data, title, FRAMES["fig3_full"])
+    return _network(data, FRAMES["fig3_full"])
 
 
-def _network(data: FigureData, title: str, frame: Frame) -> Figure:
+def _network(data: FigureData, frame: Frame) -> Figure:
     arm = "tuned" if len(data.arm("tuned")) else "default"  # whose curves are large
     there = {
         "default": arm == "tuned" and len(data.arm("default")) > 0,
@@ -81,7 +79,7 @@ def _network(data: FigureData, title: str, frame: Frame) -> Figure:
     if "inside" in panels:
         small_roots(panels["inside"], data, arm)
     more = "Hollow markers" + (", and printed curves in pieces" if data.provenance["provenance"] == "real" else "")
-    caption(drawn, data, title, arm=arm, panel=frame.panel, more=f"{more}: with dropout")
+    caption(drawn, data, arm=arm, panel=frame.panel, more=f"{more}: with dropout")
     stamp_if_stand_in(data, panels.values())
     return drawn
 

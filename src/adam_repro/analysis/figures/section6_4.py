@@ -17,7 +17,6 @@ from adam_repro.analysis.grid import cells
 from adam_repro.analysis.statistics import over_seeds
 
 TOP, BOTTOM = 140.0, 95.0  # the paper's axis, nats
-TITLE = "Figure 4: variational autoencoder on MNIST"
 COST = "the negative bound, nats an image, mean over that pass"
 MARKS = "Crosses: some run diverged; triangles: above the axis"
 OTHERS = "Thin horizontal lines: the suite's four, tuned; one that is not seen lies above the axis"
@@ -59,7 +58,7 @@ def fig4(data: FigureData) -> Figure:
         drawn.legend(others, labels[forms:], ncols=2, fontsize=8.5, handlelength=3.2, **place)
     longer = [f"Some settings: {epochs} passes" for epochs in milestones if epochs > data.provenance["epochs"]]
     more = [*longer, MORE[data.provenance["provenance"]], *([OTHERS] if len(data.arm("tuned")) else [])]
-    caption(drawn, data, TITLE, arm="grid", panel=None, mean="mean", cost=COST, more=". ".join(more))
+    caption(drawn, data, arm="grid", panel=None, mean="mean", cost=COST, more=". ".join(more))
     stamp_if_stand_in(data, panels)
     return drawn
 

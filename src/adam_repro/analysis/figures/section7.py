@@ -30,7 +30,7 @@ def fig1_mnist_wide(data: FigureData) -> Figure:
     above.set_title("Final training cost by protocol")
     training_cost(below, data, FRAMES["fig1_mnist_wide"], arm="tuned")
     below.set_title("Every hyper-parameter tuned: this arm and the narrow one decide the claims")
-    caption(drawn, data, "MNIST logistic regression, tuned in every hyper-parameter", panel=None)
+    caption(drawn, data, panel=None)
     stamp_if_stand_in(data, (above, below))
     return drawn
 
