@@ -3,8 +3,9 @@
 import math
 
 import matplotlib
+import pandas as pd
 import pytest
-from made_up import write_figure
+from made_up import write_figure, write_vae_grid
 
 from adam_repro.analysis import claims, figures
 from adam_repro.analysis.claims.everywhere import Everything
@@ -92,6 +93,26 @@ def test_the_median_task_decides_how_much_tuning_adam_needs(tmp_path):
     assert much["verdict"] == "contradicted"
     lost = tasks(tmp_path / "lost", dict(zip(names, (1.05, math.nan, 1.1), strict=True)))
     assert lost["verdict"] == "supported" and lost["high"] == math.inf
+
+
+def test_a_grid_that_has_the_default_settings_stands_for_a_default_arm(tmp_path):
+    def cost(form, beta1, beta2, lr, seed):
+        return 110.0 if (form, beta1, beta2, lr) == ("corrected", 0.9, 0.999, 1e-3) else 150.0
+
+    folder = write_vae_grid(tmp_path / "fig4", cost, epochs=10)  # the rows of 100 passes are beyond the figure's
+    finals = pd.read_csv(folder / "finals.csv")
+    tuned = (
+        finals[(finals["arm"] == "grid") & (finals["lr"] == 3e-5) & (finals["epochs"] == 10)].groupby("seed").head(1)
+    )
+    beyond = finals.assign(train_cost=finals["train_cost"].where(finals["epochs"] == 10, 1.0))
+    both = pd.concat([beyond, tuned.assign(arm="tuned", train_cost=100.0)])
+    both.to_csv(folder / "finals.csv", index=False)
+    made = {"fig4": FigureData.load(folder)}
+    for name in ("fig1_mnist", "fig1_imdb"):
+        costs = {("tuned", "Adam"): 0.2, ("default", "Adam"): 0.2}
+        made[name] = FigureData.load(write_figure(tmp_path / name, costs, figure=name))
+    row = claims.examined(claims.of_figure("overview"), Everything(made)).set_index("claim").loc["L27"]
+    assert (row["high"], row["n"]) == (pytest.approx(1.1), 3) and "fig4 1.1" in row["note"]
 
 
 def test_two_tasks_are_too_few_and_one_is_not_counted_twice(tmp_path):
