@@ -111,6 +111,7 @@ def test_a_grid_that_has_the_default_settings_stands_for_a_default_arm(tmp_path)
     for name in ("fig1_mnist", "fig1_imdb"):
         costs = {("tuned", "Adam"): 0.2, ("default", "Adam"): 0.2}
         made[name] = FigureData.load(write_figure(tmp_path / name, costs, figure=name))
+    made["fig3_full"] = FigureData.load(write_figure(tmp_path / "fig3", {("tuned", "Adam"): 0.2}, figure="fig3_full"))
     row = claims.examined(claims.of_figure("overview"), Everything(made)).set_index("claim").loc["L27"]
     assert (row["high"], row["n"]) == (pytest.approx(1.1), 3) and "fig4 1.1" in row["note"]
 

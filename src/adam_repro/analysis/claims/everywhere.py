@@ -79,7 +79,7 @@ def _with_default_settings(data: FigureData) -> pd.Series:
     grid = data.arm("grid")
     grid = grid[(grid["curve"] == "Adam") & (grid["schedule"] == "constant")]
     settings = [{"lr": lr, **json.loads(hyper)} for lr, hyper in zip(grid["lr"], grid["hyper"], strict=True)]
-    alike = grid[[each == ALGORITHM_1 for each in settings]]
+    alike = grid[np.array([each == ALGORITHM_1 for each in settings], dtype=bool)]
     alike = alike[alike["epochs"] <= data.provenance["epochs"]].sort_values("epochs")  # some may have run longer
     return alike.drop_duplicates("seed", keep="last").set_index("seed")["train_cost"]
 
