@@ -187,7 +187,7 @@ def test_what_cannot_write_its_measurements_names_the_path(tmp_path, script, opt
     assert str(tmp_path / "file" / "below") in outcome.stderr and "is a file" in outcome.stderr
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS])
 def test_a_path_that_cannot_be_used_is_named_and_what_is_no_matter_of_a_path_is_a_fault(number, capsys):
     with pytest.raises(SystemExit), shown_kindly():
         raise OSError(number, os.strerror(number), "/there/file")

@@ -207,6 +207,8 @@ def test_the_command_shows_a_table_and_its_status_is_the_answer(results, tmp_pat
     (folders[0] / "config.yaml").unlink()
     shown = run(*words, cwd=tmp_path, environment=environment)
     assert shown.returncode == 1 and f"{folders[0] / 'config.yaml'} is missing" in shown.stdout
+    shown = run(*words[:-1], str(root / "nowhere"), cwd=tmp_path, environment=environment)
+    assert shown.returncode == 1 and f"Error: --results={root / 'nowhere'} is no folder." in shown.stderr
 
 
 def test_a_record_takes_two_milliseconds_of_one_core_at_most(tmp_path):

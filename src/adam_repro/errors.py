@@ -14,6 +14,7 @@ UNUSABLE = {  # of a file that has a name: without one they are of something els
     errno.EACCES: "give yourself the right to it, or another place",
     errno.EPERM: "give yourself the right to it, or another place",
     errno.ENOTDIR: "a part of that path is a file, so give one of folders",
+    errno.EEXIST: "a file is there where a folder should be, so move it away",
 }
 
 

@@ -22,28 +22,24 @@ def onednn_is_faster() -> bool:
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 ONEDNN = HAS_ONEDNN and onednn_is_faster()
-LEAST_FOR_ONEDNN = 6_000_000
-"""Multiplications from which on a product goes to oneDNN: handing it a smaller one takes longer than it saves."""
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a [m, k] times the transpose of b [n, k], plus ``bias`` [n] in each row: [m, n]."""
     if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":  # it has no float64
-        by_size = torch.ops.adam_repro.product if torch.compiler.is_compiling() else _by_size
-        return by_size(a, b, bias)
+        by_onednn = torch.ops.adam_repro.product if torch.compiler.is_compiling() else _by_onednn
+        return by_onednn(a, b, bias)
     return nn.functional.linear(a, b, bias)
 
 
-def _by_size(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    if len(a) * b.numel() < LEAST_FOR_ONEDNN:
-        return nn.functional.linear(a, b, bias)
+def _by_onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
 
 
 # PyTorch's compiler takes the operator for one whose b never changes, so its programs call what it cannot see into.
 _library = torch.library.Library("adam_repro", "DEF")
 _library.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")
-_library.impl("product", _by_size, "CPU")
+_library.impl("product", _by_onednn, "CPU")
 torch.library.register_fake("adam_repro::product", lambda a, b, bias: a.new_empty(len(a), len(b)), lib=_library)
 
 

@@ -320,7 +320,7 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
     try:
         solo, draws = _tried(model, config, data)
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
-        cause = " ".join(str(error.__cause__ or error).split())
+        cause = " ".join(str(error.__cause__ or error).split()).removesuffix(".")
         raise UserError(
             f"optimizer._target_={config['optimizer']['_target_']} cannot train {type(model).__name__} with the "
             f"settings {given}: {cause}. An optimizer here is built as "
