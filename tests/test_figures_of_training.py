@@ -129,6 +129,20 @@ def test_a_caption_says_on_what_the_figure_rests(tmp_path):
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("adagrad", "said"),
+    [
+        (10, "geometric mean over 10 seeds, bands 95 % bootstrap intervals;"),
+        (9, "geometric mean over 9 to 10 seeds, bands 95 % bootstrap intervals, of fewer than 10 their range;"),
+    ],
+)
+def test_a_caption_says_what_bands_are_of_curves_with_few_seeds_and_with_many(tmp_path, adagrad, said):
+    finals = {("tuned", "Adam"): [0.2] * 10, ("tuned", "AdaGrad"): [0.3] * adagrad}
+    data = FigureData.load(write_figure(tmp_path, finals, figure="fig2_dropout"))
+    with matplotlib.rc_context(figures.RC):
+        assert said in caption(figures.FIGURES["fig2_dropout"](data))
+
+
 @pytest.mark.parametrize(("tuned_on", "words"), [(2560, "Tuned at 12 passes of 2,560 examples."), (None, "")])
 def test_a_caption_says_that_settings_were_chosen_on_fewer_examples(tmp_path, tuned_on, words):
     said = caption(draw(tmp_path, "fig2_deterministic", tuned_at=12, tuned_on=tuned_on))

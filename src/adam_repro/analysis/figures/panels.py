@@ -221,8 +221,12 @@ def over_seeds_in_words(data: FigureData, arm: str, *, mean: str) -> str:
     seeds = seeds_of(data, arm)
     if seeds == "1":
         return "1 seed"
-    few = data.arm(arm).groupby("curve")["seed"].nunique().max() < ENOUGH_TO_RESAMPLE
-    return f"{mean} over {seeds} seeds, bands {'their range' if few else '95 % bootstrap intervals'}"
+    counts = data.arm(arm).groupby("curve")["seed"].nunique()
+    bands = "95 % bootstrap intervals"
+    if counts.min() < ENOUGH_TO_RESAMPLE:
+        few = counts.max() < ENOUGH_TO_RESAMPLE
+        bands = "their range" if few else f"{bands}, of fewer than {ENOUGH_TO_RESAMPLE} their range"
+    return f"{mean} over {seeds} seeds, bands {bands}"
 
 
 def seeds_of(data: FigureData, arm: str) -> str:
