@@ -30,7 +30,7 @@ from adam_repro.surroundings import PROJECT_ROOT
 from hydra_plugins.adam_repro_population import values_of
 
 RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
-OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "bench.json", "gpu.json"]
+OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "dropout_rates.csv", "bench.json", "gpu.json"]
 SETTINGS = ("tuned", "matched")
 TERMS = ["dataset", "model", "batch_size", "epochs", "train_examples", "evaluate_at", "frozen_noise"]
 OTHERS = ("properties", "online_convex", "sfo_cost", "bench")

@@ -3,10 +3,11 @@
 A first round tries the whole family on one seed, a second one the neighbourhood of the nearest setting on all tuning
 seeds. Where the figure's config has a `tuning` node with a search space, because its own length takes days, what the
 tuning tries first is tried, with its passes and seeds and all examples, and compared by the passes until each level.
-Curves with dropout are matched by a command of their own, with ARGS=dropout=with. Writes, below
-results/<scale>/<figure>/, `matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its distance from
-the printed curve under both readings of "training cost", and its final cost (so the file is also the sweep over L2).
-`make adopt` makes the settings the project's.
+Curves with dropout are matched by a command of their own, with ARGS=dropout=with; where the paper does not state the
+rates, a last round tries others with the nearest settings. Writes, below results/<scale>/<figure>/,
+`matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its distance from the printed curve under
+both readings of "training cost", and its final cost (so the file is also the sweep over L2); and `dropout_rates.csv`,
+one line for each curve and pair of rates. `make adopt` makes the settings the project's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ import pandas as pd
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
 from adam_repro.errors import NothingToDo, UserError
-from adam_repro.matching import PLOTTED, distance, distance_in_passes, family, levels, plotted, refined
+from adam_repro.matching import (
+    PLOTTED,
+    distance,
+    distance_in_passes,
+    family,
+    levels,
+    plotted,
+    refined,
+    with_dropout_rates,
+)
 from adam_repro.protocol import TUNING_SEEDS, Grid
 from adam_repro.search import Trials, command, table, write_settings
 
@@ -40,31 +50,18 @@ def match(trials: Trials) -> None:
     grids = {curve: Grid.of(trials.search[curve], name=curve) for curve in printed}
     if trials.plan.search:
         passes: int | None = trials.epochs
-        rows = measure(trials, as_tuned(trials, grids), TUNING_SEEDS[: trials.plan.seeds], printed, distance_in_passes)
+        seeds, apart = TUNING_SEEDS[: trials.plan.seeds], distance_in_passes
+        rows = measure(trials, as_tuned(trials, grids), seeds, printed, apart)
         told = f"the ratio of passes until each level, in {passes} passes,"
-        within = {curve: len(levels(points, passes=trials.epochs)) for curve, points in printed.items()}
     else:
-        passes = None
+        passes, seeds, apart = None, TUNING_SEEDS, distance
         every = [(curve, settings) for curve in printed for settings in family(grids[curve])]
-        rows = measure(trials, every, TUNING_SEEDS[:1], printed, distance)
+        rows = measure(trials, every, TUNING_SEEDS[:1], printed, apart)
         around = [(curve, settings) for curve in printed for settings in refined(nearest(rows, curve)[0]["settings"])]
-        rows += measure(trials, around, TUNING_SEEDS, printed, distance)
-        told, within = "the ratio", {}
-    variant = trials.runs.base.variant
-    flat = [
-        {
-            **row,
-            "curve": row["curve"] + variant,
-            "passes": passes,
-            "levels": within.get(row["curve"]),
-            **row["settings"],
-        }
-        for row in rows
-    ]
-    for row in flat:
-        del row["settings"]
-    table(trials.folder / "matching.csv", [*other_curves(trials.folder / "matching.csv", flat, passes), *flat])
-    shared = nearest_with_one_objective(rows)
+        rows += measure(trials, around, seeds, printed, apart)
+        told = "the ratio"
+    save(trials, "matching.csv", rows, printed, passes)
+    variant, shared = trials.runs.base.variant, nearest_with_one_objective(rows)
     for curve in printed:
         best, *others = nearest(rows, curve)
         if math.isinf(best["distance"]):
@@ -84,7 +81,25 @@ def match(trials: Trials) -> None:
         dropout = "with" if variant else None
         write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why, dropout=dropout)
         print(f"{curve + variant:>20}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
+    if trials.runs.base.model.get("hidden_dropout"):  # the rate of IMDB's words is the paper's
+        chosen = {curve: nearest(rows, curve)[0] for curve in printed}
+        asked = [(curve, settings) for curve in printed for settings in with_dropout_rates(chosen[curve]["settings"])]
+        found = measure(trials, asked, seeds, printed, apart)
+        found = [row for row in found if row["plotted"] == chosen[row["curve"]]["plotted"]]
+        save(trials, "dropout_rates.csv", found, printed, passes)
     print(f"Settings: {trials.folder / 'matched'}{trials.how_to_adopt()}")
+
+
+def save(trials: Trials, name: str, rows: list[dict], printed: dict, passes: int | None) -> None:
+    """Write the rows as a table, beside those that it has of a figure's other curves."""
+    path, variant, flat = trials.folder / name, trials.runs.base.variant, []
+    for row in rows:
+        measured = {key: value for key, value in row.items() if key != "settings"}
+        within = len(levels(printed[row["curve"]], passes=passes)) if passes else None
+        flat.append(
+            {**measured, "curve": row["curve"] + variant, "passes": passes, "levels": within, **row["settings"]}
+        )
+    table(path, [*other_curves(path, flat, passes), *flat])
 
 
 def other_curves(path: Path, found: Sequence[dict], passes: int | None) -> list[dict]:

@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adam_repro import records
 from adam_repro.app import compose, override, shown_kindly
+from adam_repro.matching import DROPOUT_RATES
 from adam_repro.surroundings import PROJECT_ROOT
 
 ENTRY_POINT = PROJECT_ROOT / "experiments" / "logistic_regression.py"
@@ -283,3 +284,20 @@ def test_where_a_run_takes_days_the_settings_of_the_tuning_are_matched_by_the_pa
     matching, nearest, told = matched(tmp_path, "fig2_deterministic", "adam", *small)
     assert set(matching["passes"]) == {6} and np.isfinite(nearest["distance"])
     assert f"in 6 passes, {nearest['distance']:.4f}" in told
+    assert not (tmp_path / "smoke" / "fig2_deterministic" / "dropout_rates.csv").exists()
+
+
+def test_dropout_rates_are_held_against_the_printed_curves_with_the_nearest_settings(tmp_path):
+    small = ["figure.tuning.epochs=6", "figure.tuning.search={adam: {lr: [1e-3, 3e-3, 1e-2]}}"]
+    small += ["scale.max_epochs=6", "scale.max_train=256", "batch_size=16", "model.hidden=[100,100]"]
+    matching, nearest, _ = matched(tmp_path, "fig2_dropout", "adam", *small)
+    rates = pd.read_csv(tmp_path / "smoke" / "fig2_dropout" / "dropout_rates.csv")
+    assert len(rates) == len(DROPOUT_RATES) == rates["train_cost"].nunique()
+    assert set(rates["lr"]) == {nearest["lr"]} and set(rates["passes"]) == {6}
+    usual = rates[(rates["input_dropout"] == 0.2) & (rates["hidden_dropout"] == 0.5)]
+    assert usual["distance"].item() == nearest["distance"], "the same run"
+    trained = {
+        (config["model"]["input_dropout"], config["model"]["hidden_dropout"])
+        for config in (records.read(path).config for path in (tmp_path / "runs" / "mlp").iterdir())
+    }
+    assert trained == set(DROPOUT_RATES)

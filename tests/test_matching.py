@@ -4,7 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adam_repro.matching import L2, SCHEDULES, distance, distance_in_passes, family, levels, plotted, refined
+from adam_repro.matching import (
+    DROPOUT_RATES,
+    L2,
+    SCHEDULES,
+    distance,
+    distance_in_passes,
+    family,
+    levels,
+    plotted,
+    refined,
+    with_dropout_rates,
+)
 from adam_repro.protocol import Grid
 
 
@@ -27,6 +38,12 @@ def test_the_second_round_stays_within_half_a_decade_of_the_nearest():
 
 def test_without_l2_the_second_round_stays_without():
     assert {setting["l2"] for setting in refined({"lr": 0.1, "schedule": "constant", "l2": 0.0})} == {0.0}
+
+
+def test_dropout_rates_are_tried_with_what_is_nearest_otherwise():
+    settings = with_dropout_rates({"lr": 0.1, "schedule": "constant", "l2": 0.0})
+    assert {(each["input_dropout"], each["hidden_dropout"]) for each in settings} == set(DROPOUT_RATES)
+    assert all(each["lr"] == 0.1 and each["schedule"] == "constant" for each in settings)
 
 
 def test_the_first_pass_is_drawn_at_x_0_and_runs_are_averaged_in_the_logarithm():

@@ -120,6 +120,16 @@ def test_without_a_penalty_both_readings_of_the_cost_are_one():
     assert "plotted" not in found.factors
 
 
+def test_dropout_rates_are_ranked_by_what_suits_all_curves_together():
+    rows = [("sgd_nesterov", 0.0, 0.5, 0.3), ("adam", 0.0, 0.5, 0.4), ("sgd_nesterov", 0.2, 0.5, 0.5)]
+    rows += [("adam", 0.2, 0.5, 0.0), ("sgd_nesterov", 0.5, 0.5, math.inf), ("adam", 0.5, 0.5, 0.1)]
+    found = trials.dropout_rates(pd.DataFrame(rows, columns=["curve", "input_dropout", "hidden_dropout", "distance"]))
+    assert [(rates.input, rates.hidden) for rates in found] == [(0, 0.5), (0.2, 0.5), (0.5, 0.5)]
+    assert list(found[0].distances.items()) == [("SGDNesterov", 0.3), ("Adam", 0.4)]
+    assert found[0].together == pytest.approx(math.sqrt((0.3**2 + 0.4**2) / 2))
+    assert trials.distance_in_words(found[-1].together) == "diverged"
+
+
 def test_how_sharply_a_choice_is_told_is_how_far_off_all_others_are():
     (found,) = trials.recovered(
         matching(

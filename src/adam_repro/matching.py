@@ -1,7 +1,8 @@
 """Which setting draws a printed curve? The paper states a family of settings and none of its numbers.
 
 The family: the optimizer's own grid of learning rates (and momentum), every schedule, a range of L2 strengths, and
-either reading of "training cost", with the penalty or without. The distance of a run from a printed curve is the root
+either reading of "training cost", with the penalty or without. Dropout rates are one choice for all curves of a
+figure, and are tried with what is nearest otherwise. The distance of a run from a printed curve is the root
 mean square of the logarithm of their ratio, over the printed points that the run reaches.
 
 Where runs of a figure's own length take days, the settings that its tuning tries first are compared over as many
@@ -22,6 +23,7 @@ from adam_repro.protocol import Grid
 L2 = (0.0, 1e-5, 1e-4, 1e-3)
 SCHEDULES = ("constant", "inverse_sqrt_step", "inverse_sqrt_epoch")
 PLOTTED = ("data", "objective")
+DROPOUT_RATES = ((0.0, 0.2), (0.0, 0.5), (0.2, 0.2), (0.2, 0.5), (0.5, 0.5))  # of the input, of hidden units
 REFINED_STEPS = 8  # learning rates for each decade, in the second round
 
 
@@ -37,6 +39,11 @@ def refined(best: Mapping[str, Any]) -> list[dict[str, Any]]:
     lrs = [float(f"{best['lr'] * 10 ** (step / REFINED_STEPS):.3g}") for step in steps]
     strengths = sorted({float(f"{best['l2'] * factor:.3g}") for factor in (1 / 3, 1, 3)})
     return [{**best, "lr": lr, "l2": l2} for lr in lrs for l2 in strengths]
+
+
+def with_dropout_rates(best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The nearest settings with each of DROPOUT_RATES."""
+    return [{**best, "input_dropout": of_input, "hidden_dropout": hidden} for of_input, hidden in DROPOUT_RATES]
 
 
 def plotted(curves: Sequence[pd.DataFrame], what: str) -> pd.Series:

@@ -27,8 +27,8 @@ LIKE = "adam"
 """Whose search space an optimizer gets that brings none of its own: steps of Adam's size are the usual ones."""
 TUNING = "tuning"
 """The arm of trials that settings are chosen from."""
-OBJECTIVE = ("l2",)
-"""Settings that belong to the objective and not to an optimizer: only matching varies them."""
+OBJECTIVE = {"l2": "l2", "input_dropout": "model.input_dropout", "hidden_dropout": "model.hidden_dropout"}
+"""Settings that belong to the objective and not to an optimizer, and their keys: only matching varies them."""
 
 
 def command(description: str | None, *, arm: str, work: Callable[[Trials], None]) -> None:
@@ -83,12 +83,12 @@ class Composed:
         self._configs: dict[tuple[str, str], DictConfig] = {}
 
     def job(self, curve: str, settings: Mapping[str, Any], seed: int) -> Job:
-        """The run of a curve with those settings: lr, schedule, l2, and whatever else its optimizer takes."""
+        """The run of a curve with those settings: lr, schedule, whatever else its optimizer takes, and OBJECTIVE's."""
         config = copy.deepcopy(self.config(curve, settings["schedule"]))
         config.seed = seed
         for name, value in settings.items():
             if name in OBJECTIVE:
-                config[name] = value
+                OmegaConf.update(config, OBJECTIVE[name], value)
             elif name != "schedule":
                 with open_dict(config.optimizer):
                     config.optimizer[name] = value
@@ -251,8 +251,8 @@ def write_settings(
     defaults = [{"override /optimizer": curve}, {"override /schedule": settings.pop("schedule")}]
     if dropout is not None:
         defaults.append({"override /dropout": dropout})
-    objective = {name: settings.pop(name) for name in OBJECTIVE if name in settings}
-    body = yaml.safe_dump({"defaults": defaults, "optimizer": settings, **objective, **labels}, sort_keys=False)
+    l2 = {"l2": settings.pop("l2")} if "l2" in settings else {}
+    body = yaml.safe_dump({"defaults": defaults, "optimizer": settings, **l2, **labels}, sort_keys=False)
     records.write_atomically(path, "# @package _global_\n" + "".join(f"# {line}\n" for line in why) + body)
 
 

@@ -40,8 +40,9 @@ def write(docs: Path, reference: Path) -> None:
     _below_mark(docs / "findings.md", "findings.md.j2", figures=found, everywhere=everywhere, effect=effect)
     grid = reference / "fig4"
     read = readings(FigureData.load(grid)) if (grid / "finals.csv").is_file() else []
-    told = {"figures": matched, "nearest": _nearest(matched), "in_words": trials.in_words, "readings": read}
-    _below_mark(docs / "silent.md", "recovered.md.j2", **told)
+    told = {"figures": matched, "nearest": _nearest(matched), "readings": read}
+    words = {"in_words": trials.in_words, "distance_in_words": trials.distance_in_words}
+    _below_mark(docs / "silent.md", "recovered.md.j2", **told, **words)
 
 
 def _folders(reference: Path, file: str) -> list[Path]:
@@ -143,7 +144,7 @@ def _matched(folder: Path) -> dict[str, Any]:
     found = trials.recovered(matching)
     passes = trials.compared_passes(matching)
     levels = {trials.label(str(name)): rows["levels"].max() for name, rows in matching.groupby("curve") if passes}
-    tuning = folder / "tuning.csv"
+    tuning, rates = folder / "tuning.csv", folder / "dropout_rates.csv"
     choices = trials.choices(pd.read_csv(tuning)) if tuning.is_file() else []
     chosen = {choice.curve: trials.in_words(choice.settings) for choice in choices}
     l2, plotted = found[0].shared.settings["l2"], found[0].shared.plotted
@@ -164,6 +165,7 @@ def _matched(folder: Path) -> dict[str, Any]:
         ],
         "shared": f"L2 {l2:g}, {plotted}, distances {', '.join(f'{c.shared.distance:.4f}' for c in found)}",
         "passes": passes,
+        "rates": trials.dropout_rates(pd.read_csv(rates)) if rates.is_file() else [],
         "settings": matching.groupby("curve").size().max() // matching["plotted"].nunique(),
         "seeds": matching["seeds"].max(),
     }
@@ -183,9 +185,7 @@ def _over_print(data: FigureData | None, curve: str) -> str:
 
 
 def _distance(found: float | None) -> str:
-    if found is None:
-        return NOT_TRIED
-    return f"{found:.4f}" if np.isfinite(found) else "diverged"
+    return NOT_TRIED if found is None else trials.distance_in_words(found)
 
 
 def _nearest(figures: list[dict[str, Any]]) -> dict[str, int]:

@@ -84,7 +84,7 @@ def _counts(verdicts: pd.DataFrame) -> list[tuple[str, int]]:
 
 def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
     """What the page says of any figure: its settings may be known before its results are."""
-    tuning, matching = folder / "tuning.csv", folder / "matching.csv"
+    tuning, matching, rates = (folder / f"{name}.csv" for name in ("tuning", "matching", "dropout_rates"))
     matches = pd.read_csv(matching) if matching.is_file() else None
     return {
         "name": folder.name,
@@ -92,6 +92,7 @@ def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
         "verdicts": rows_of([claim.id for claim in of_figure(folder.name)], verdicts),
         "choices": trials.choices(pd.read_csv(tuning)) if tuning.is_file() else [],
         "recovered": [] if matches is None else trials.recovered(matches),
+        "dropout_rates": trials.dropout_rates(pd.read_csv(rates)) if rates.is_file() else [],
         "compared_passes": None if matches is None else trials.compared_passes(matches),
     }
 
@@ -167,5 +168,6 @@ _WORDS = {
     "times": _times,
     "neighbours": list(trials.NEIGHBOURS.values()),
     "in_words": trials.in_words,
+    "distance_in_words": trials.distance_in_words,
     "value_in_words": trials.value_in_words,
 }

@@ -80,6 +80,17 @@ class Recovered:
     on_edge: bool
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Dropout rates, of the ``input`` and of ``hidden`` units, that were tried with the nearest settings of each curve:
+    their ``distances`` from the printed curves, by curve, and ``together``, the root mean square of those."""
+
+    input: float
+    hidden: float
+    distances: dict[str, float]
+    together: float
+
+
 def choices(tuning: pd.DataFrame) -> list[Choice]:
     """The choice for each curve of a ``tuning.csv``. A trial that diverged on any seed ranks last."""
     return [_choice(str(curve), rows) for curve, rows in tuning.groupby("curve", sort=False)]
@@ -157,6 +168,18 @@ def _factor(ranked: pd.DataFrame, name: str) -> Factor | None:
     return Factor(name, others.iloc[0][name], float(others.iloc[0]["distance"] / best["distance"]))
 
 
+def dropout_rates(tried: pd.DataFrame) -> list[Rates]:
+    """The pairs of rates of a ``dropout_rates.csv``, nearest to all its curves together first."""
+    tried = tried.assign(curve=tried["curve"].map(label))
+    pairs = tried.pivot(index=["input_dropout", "hidden_dropout"], columns="curve", values="distance")
+    pairs = pairs[tried["curve"].unique()]  # in the figure's order
+    found = [
+        Rates(of_input, hidden, dict(zip(pairs.columns, row, strict=True)), float(np.sqrt(np.mean(np.square(row)))))
+        for (of_input, hidden), row in zip(pairs.index, pairs.to_numpy(), strict=True)
+    ]
+    return sorted(found, key=lambda rates: rates.together)
+
+
 def _settings_of(rows: pd.DataFrame, others: Sequence[str]) -> list[str]:
     """The columns that are settings of this curve: an optimizer without momentum has an empty column of it."""
     return [name for name in rows.columns if name not in others and rows[name].notna().any()]
@@ -178,6 +201,10 @@ def value_in_words(name: str, value: Any) -> str:
     if name == "schedule":
         return SCHEDULES.get(value, value) or "constant"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def distance_in_words(distance: float) -> str:
+    return f"{distance:.4f}" if np.isfinite(distance) else "diverged"
 
 
 def in_words(settings: Settings) -> str:
