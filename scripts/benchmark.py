@@ -39,7 +39,7 @@ from adam_repro.settings import check_device
 from adam_repro.surroundings import PROJECT_ROOT, surroundings
 from adam_repro.sweep import cores
 from adam_repro.training import CLEAN_EXAMPLES
-from adam_repro.workers import one_thread_each
+from adam_repro.workers import one_thread_each, ready_to_train
 
 FIGURES_SIZE = 24  # members that share a seed in Figure 1, left: three optimizers, eight learning rates
 GRID_SEEDS, GRID_EPOCHS = 10, 46
@@ -129,7 +129,7 @@ class Variant:
         self.name = f"{key[0]} (K = {key[1]}) of {workload}"
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(workload, *key, folder, core, device, theirs), daemon=True)
-        with one_thread_each():
+        with one_thread_each() if key[0] in FOREIGN else ready_to_train():
             self._process.start()
         theirs.close()
 

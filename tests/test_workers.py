@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from adam_repro.workers import Epoch, Finished, run_groups
+from adam_repro.workers import Epoch, Finished, ready_to_train, run_groups
 
 # Workers import this module by its name, so pytest's folder of tests must be theirs, too.
 
@@ -38,6 +38,10 @@ def threads(tasks, *, on_row):
 
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     on_row(tasks, Row(torch.get_num_threads(), Costs(float(os.environ[name]) for name in names)))
+
+
+def huge_pages(tasks, *, on_row):
+    on_row(tasks, Row(0, Costs([float(os.environ["GLIBC_TUNABLES"].rpartition("glibc.malloc.hugetlb=")[2])])))
 
 
 class Free:
@@ -120,6 +124,29 @@ def test_a_worker_has_one_thread_in_every_library(forked):
     assert told.epoch == 1
     assert told.costs == [(0, 1.0), (1, 1.0)]
     assert end == Finished(0, None)
+
+
+def test_a_worker_has_its_memory_in_huge_pages():
+    groups = [[Task("a")]]
+    (told, _) = run_groups(huge_pages, groups, 1, Free(groups), forked=False)
+    assert told.costs == [(0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("given", "has"),
+    [
+        (None, "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.arena_max=1", "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+    ],
+)
+def test_what_the_user_has_set_of_glibc_stays(given, has, monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+    with ready_to_train():
+        assert os.environ["GLIBC_TUNABLES"] == has
+    assert os.environ.get("GLIBC_TUNABLES") == given
 
 
 def test_what_another_sweep_is_at_comes_last_and_what_it_has_done_is_not_done_again():

@@ -23,7 +23,8 @@ from adam_repro.locks import ASK_AGAIN_SECONDS
 from adam_repro.process import deaf_to_interrupts, settle_process
 
 END_SECONDS = 10.0  # that a worker has to end in, before it is killed
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+TUNABLES, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 IMPORTED = ["adam_repro.app", *([] if DISABLED else ["torch._inductor.compile_fx"])]
 """What a worker finds imported when it begins; none of it starts a thread."""
 
@@ -70,7 +71,7 @@ def get_ready(also: Sequence[str] = ()) -> None:
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload([*IMPORTED, *also])
     resource_tracker.ensure_running()  # the server's start begins with it, and it lets interrupts through again
-    with one_thread_each(), deaf_to_interrupts():
+    with ready_to_train(), deaf_to_interrupts():
         forkserver.ensure_running()
 
 
@@ -135,7 +136,7 @@ def _start(execute: Callable, forked: bool) -> Worker:
     ours, theirs = context.Pipe()
     process: BaseProcess = context.Process(target=_work, args=(execute, theirs), daemon=True)
     resource_tracker.ensure_running()  # as in ``get_ready``
-    with one_thread_each(), deaf_to_interrupts():
+    with ready_to_train(), deaf_to_interrupts():
         process.start()
     theirs.close()
     return Worker(process, ours)
@@ -183,10 +184,27 @@ def _send(connection: Connection, event: Epoch | Finished) -> None:
 
 
 @contextmanager
+def ready_to_train() -> Iterator[None]:
+    """Processes started meanwhile begin with one thread in every library, and glibc (from 2.35) asks the kernel for
+    pages of 2 MB: products of large matrices then miss fewer translations of addresses. What the user has set of that
+    stays, and other libraries of C do not know the variable."""
+    given = os.environ.get(TUNABLES, "")
+    tuned = given if HUGE_PAGES in given else ":".join(filter(None, [given, f"{HUGE_PAGES}=1"]))
+    with _environment({**ONE_THREAD, TUNABLES: tuned}):
+        yield
+
+
+@contextmanager
 def one_thread_each() -> Iterator[None]:
     """Processes started meanwhile begin with one thread in every library."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    with _environment(ONE_THREAD):
+        yield
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
