@@ -9,7 +9,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 IN_STEP_SIZES = (1, 6, 24)
 CPU = torch.device("cpu")
 SOLO_WITH = "solo "  # and the name of a rule: a single run of another than Adam
+WITHOUT = " without dropout"  # behind that of any rule
 FOREIGN = ("typical", JAX)  # variants that run in a process as PyTorch, or JAX, sets it up
 TESTED = 1000  # test examples that a run is evaluated on here; its share of the time is scaled to all of them
 
@@ -51,9 +52,8 @@ Turn = Callable[[int], dict[str, float]]
 
 @dataclass(frozen=True)
 class Workload:
-    """``typical`` and ``loss`` are what most people write, in PyTorch's modules; ``model`` is ours.
-
-    ``figure`` is the one whose runs it is made of.
+    """``typical`` and ``loss`` are what most people write, in PyTorch's modules; ``model`` is ours, with dropout of
+    ``rates``. ``figure`` is the one whose runs it is made of.
     """
 
     data: str
@@ -61,16 +61,27 @@ class Workload:
     typical: Callable[[], nn.Module]
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
     loader: Callable[..., DataLoader]
-    model: Callable[[], Any]
+    model: Callable[..., Any]
+    rates: dict[str, float] = field(default_factory=dict)
     batch: int = 128
     l2: float = 0.0
     schedule: Callable = constant
-    population: Callable[[list[Member]], Learner] | None = None
+    population: Callable[..., Learner] | None = None
     sizes: tuple[int, ...] = ()
     rounds: int = 9
     seconds: float = 0.3
     dense: bool = True  # whether most of its work is in matrix products
     rivals: tuple[type[RuleOptimizer], ...] = (SGDNesterov, AdaGrad, RMSProp)  # whose steps are timed beside Adam's
+
+    def ours(self) -> Any:
+        return self.model(**self.rates)
+
+    def learner(self, members: list[Member]) -> Learner:
+        assert self.population is not None
+        return self.population(members, **self.rates)
+
+    def without_dropout(self) -> Workload:
+        return replace(self, rates=dict.fromkeys(self.rates, 0.0))
 
 
 digits = functools.partial(images, mean=(0.1307,), std=(0.3081,))  # as in PyTorch's own example
@@ -81,7 +92,7 @@ WORKLOADS = {
         typical=peers.softmax_regression,
         loss=peers.loss_of_class,
         loader=digits,
-        model=lambda: models.SoftmaxRegression(784, 10),
+        model=functools.partial(models.SoftmaxRegression, 784, 10),
         l2=1e-4,
         schedule=inverse_sqrt_step,
         population=functools.partial(Population, in_features=784, classes=10),
@@ -93,10 +104,11 @@ WORKLOADS = {
         typical=peers.logistic_regression,
         loss=peers.loss_of_review,
         loader=bag_of_words,
-        model=lambda: models.LogisticRegression(10_000, input_dropout=0.5),
+        model=functools.partial(models.LogisticRegression, 10_000),
+        rates={"input_dropout": 0.5},
         l2=1e-4,
         schedule=inverse_sqrt_step,
-        population=functools.partial(SparsePopulation, in_features=10_000, input_dropout=0.5),
+        population=functools.partial(SparsePopulation, in_features=10_000),
         sizes=(35, 105),
         dense=False,
     ),
@@ -106,7 +118,8 @@ WORKLOADS = {
         typical=peers.mlp,
         loss=peers.loss_of_class,
         loader=digits,
-        model=lambda: models.MLP(784, [1000, 1000], 10, input_dropout=0.2, hidden_dropout=0.5),
+        model=functools.partial(models.MLP, 784, [1000, 1000], 10),
+        rates={"input_dropout": 0.2, "hidden_dropout": 0.5},
         seconds=0.5,
         rivals=(SGDNesterov, AdaGrad, RMSProp, AdaDelta),
     ),
@@ -116,7 +129,7 @@ WORKLOADS = {
         typical=peers.VAE,
         loss=peers.loss_of_vae,
         loader=images,
-        model=lambda: models.VAE(784, 500, 50),
+        model=functools.partial(models.VAE, 784, 500, 50),
         batch=100,
         rivals=(),  # its figure asks for no time to a target
     ),
@@ -126,7 +139,8 @@ WORKLOADS = {
         typical=peers.cnn,
         loss=peers.loss_of_class,
         loader=functools.partial(images, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-        model=lambda: models.CNN(3, 10, input_dropout=0.2, hidden_dropout=0.5),
+        model=functools.partial(models.CNN, 3, 10),
+        rates={"input_dropout": 0.2, "hidden_dropout": 0.5},
         rounds=7,
     ),
 }
@@ -140,6 +154,9 @@ def variants(workload: Workload, device: torch.device = CPU) -> list[tuple[str, 
         return [("typical", 1), *(("in step", k) for k in IN_STEP_SIZES), (PEAK, 1)]
     named = [(name, 1) for name in ("typical", "solo", "bare loop", "run")]
     named += [(f"{SOLO_WITH}{rule.__name__}", 1) for rule in workload.rivals]
+    if workload.rates:
+        rules: list[type[RuleOptimizer]] = [Adam, *workload.rivals]
+        named += [(f"{SOLO_WITH}{rule.__name__}{WITHOUT}", 1) for rule in rules]
     named += [("population", k) for k in workload.sizes]
     if workload is WORKLOADS["logistic_mnist"]:
         named += [("products", k) for k in workload.sizes]
@@ -163,7 +180,9 @@ def build(workload: Workload, variant: str, k: int, folder: Path, device: torch.
     if variant == "bare loop":
         return timed(bare_loop(workload, data))
     if variant == "in step":
-        return timed(training(ModelsInStep(workload.model, members(workload, k), device=device), data, workload))
+        return timed(training(ModelsInStep(workload.ours, members(workload, k), device=device), data, workload))
+    if variant.endswith(WITHOUT):
+        workload, variant = workload.without_dropout(), variant.removesuffix(WITHOUT)
     rule = next((rule for rule in workload.rivals if variant == f"{SOLO_WITH}{rule.__name__}"), Adam)
     learner = population(workload, k) if variant == "population" else solo(workload, rule)
     return whole_run(learner, data, workload.batch) if variant == "run" else timed(training(learner, data, workload))
@@ -192,15 +211,14 @@ def seconds_of(work: Callable[[], object]) -> float:
 def solo(workload: Workload, rule: type[RuleOptimizer] = Adam) -> Learner:
     """One run as this project trains it: see ``run.build_learner``."""
     if workload.population is not None:
-        return workload.population([Member(rule, rule.settings(lr=LR), workload.schedule, workload.l2)])
-    model = workload.model()
+        return workload.learner([Member(rule, rule.settings(lr=LR), workload.schedule, workload.l2)])
+    model = workload.ours()
     return Solo(model, rule(model.parameters(), lr=LR), schedule=workload.schedule, l2=workload.l2)
 
 
 def population(workload: Workload, k: int) -> Learner:
     """K members over three rules; one member is Adam."""
-    assert workload.population is not None
-    return workload.population(members(workload, k))
+    return workload.learner(members(workload, k))
 
 
 def members(workload: Workload, k: int) -> list[Member]:
@@ -223,7 +241,7 @@ def bare_loop(workload: Workload, data: Dataset) -> Steps:
     """The work of ``solo`` by the same parts, written out for this one model and optimizer."""
     if workload.population is not None:
         yield from bare_population(workload, data)
-    model = workload.model()
+    model = workload.ours()
     optimizer = Adam(model.parameters(), lr=LR)
     (group,) = optimizer.param_groups
     weights = [p for name, p in model.named_parameters() if "bias" not in name] if workload.l2 else []

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from adam_repro.data import Dataset
+from adam_repro.dropout import Dropout
+from adam_repro.optimizers import Adam
 from adam_repro.sparse import SparseRows
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -57,18 +59,27 @@ def test_every_variant_of_a_workload_makes_steps(name, workloads, few, tmp_path)
 def test_a_rivals_steps_are_its_own(workloads):
     for workload in workloads.WORKLOADS.values():
         named = [variant for variant, _ in workloads.variants(workload) if variant.startswith(workloads.SOLO_WITH)]
-        assert named == [f"solo {rule.__name__}" for rule in workload.rivals]
+        plain = [f"solo {rule.__name__} without dropout" for rule in (Adam, *workload.rivals) if workload.rates]
+        assert named == [*(f"solo {rule.__name__}" for rule in workload.rivals), *plain]
         for rule in workload.rivals:
             learner = workloads.solo(workload, rule)
             rules = {type(learner.optimizer)} if workload.population is None else {m.rule[0] for m in learner.members}
             assert rules == {rule}
 
 
+def test_what_is_timed_without_dropout_has_none(workloads):
+    for name in ("mlp", "cnn"):
+        workload = workloads.WORKLOADS[name]
+        models = workload.ours(), workload.without_dropout().ours()
+        rates = [{layer.p for layer in model.modules() if isinstance(layer, Dropout)} for model in models]
+        assert rates == [{0.2, 0.5}, {0.0}]
+
+
 def test_a_checkpoints_share_is_what_one_takes_of_the_time_between_two(workloads, few, tmp_path):
     checkpointing = importlib.import_module("checkpointing")
     rows = {row["workload"]: row for row in checkpointing.measure(["mlp", "logistic_mnist"], tmp_path, turns=1)}
     assert {name: row["k"] for name, row in rows.items()} == {"mlp": 1, "logistic_mnist": 105}
-    parameters = sum(parameter.numel() for parameter in workloads.WORKLOADS["mlp"].model().parameters())
+    parameters = sum(parameter.numel() for parameter in workloads.WORKLOADS["mlp"].ours().parameters())
     assert rows["mlp"]["megabytes"] == pytest.approx(3 * 4 * parameters / 1e6, rel=0.01), "theta, m and v"
     for row in rows.values():
         passes = -(-row["checkpoint_every"] // row["pass_seconds"])
@@ -79,7 +90,7 @@ def test_a_checkpoints_share_is_what_one_takes_of_the_time_between_two(workloads
 @pytest.mark.parametrize("name", NAMES)
 def test_what_most_people_write_has_the_parameters_of_ours(name, workloads):
     workload = workloads.WORKLOADS[name]
-    typical, ours = (sum(p.numel() for p in model.parameters()) for model in (workload.typical(), workload.model()))
+    typical, ours = (sum(p.numel() for p in model.parameters()) for model in (workload.typical(), workload.ours()))
     assert typical == ours
 
 

@@ -74,6 +74,9 @@ def test_steps_with_dropout_are_not_taken_for_steps_without(tmp_path):
     found = arrivals(tmp_path / "fig3_full", paths, {("cnn", "Adam"): 500.0}, figure="fig3_full")
     assert found[0.01, "Adam"].seconds is None
     assert found[0.01, "Adam+dropout"].seconds == pytest.approx(found[0.01, "Adam+dropout"].steps / 2)
+    found = arrivals(tmp_path / "again", paths, {("cnn", "Adam without dropout"): 250.0}, figure="fig3_full")
+    assert found[0.01, "Adam"].seconds == pytest.approx(found[0.01, "Adam"].steps / 4)
+    assert found[0.01, "Adam+dropout"].seconds is None
 
 
 def test_the_printed_curve_stands_beside_ours_counted_alike(tmp_path):
@@ -106,6 +109,7 @@ def test_the_printed_curves_reach_each_of_their_figures_levels(tmp_path):
 
 def test_a_solo_step_is_read_from_the_bench_whatever_else_it_has():
     rows = [("mlp", "typical", 29.0), ("mlp", "solo", 20.0), ("mlp", "run", 21.0), ("cnn", "typical", 900.0)]
-    rows += [("mlp", "solo AdaGrad", 19.0), ("mlp", "bare loop", 20.0)]
+    rows += [("mlp", "solo AdaGrad", 19.0), ("mlp", "bare loop", 20.0), ("mlp", "solo Adam without dropout", 18.0)]
     measured = [{"workload": workload, "variant": variant, "ms_per_member_step": ms} for workload, variant, ms in rows]
-    assert solo_steps({"measured": measured}) == {("mlp", "Adam"): 20.0, ("mlp", "AdaGrad"): 19.0}
+    steps = {("mlp", "Adam"): 20.0, ("mlp", "AdaGrad"): 19.0, ("mlp", "Adam without dropout"): 18.0}
+    assert solo_steps({"measured": measured}) == steps

@@ -33,11 +33,15 @@ PANELS = {
     "fig3_full": "3",
 }
 SOLO = "solo"  # variants of bench.json: "solo" is Adam's, "solo AdaGrad" another's
-TIMED = {  # the workload of bench.json that a curve's steps are, by figure and what stands behind "+" in its name
-    ("fig1_mnist", ""): "logistic_mnist",
-    ("fig1_imdb", ""): "logistic_imdb",
-    ("fig2_dropout", ""): "mlp",
-    ("fig3_full", "dropout"): "cnn",
+WITHOUT = " without dropout"  # behind the name of an optimizer there
+TIMED = {  # what a curve's steps are in bench.json: by figure and what stands behind "+" in the curve's name
+    ("fig1_mnist", ""): ("logistic_mnist", ""),
+    ("fig1_imdb", ""): ("logistic_imdb", ""),
+    ("fig1_imdb_no_dropout", ""): ("logistic_imdb", WITHOUT),
+    ("fig2_dropout", ""): ("mlp", ""),
+    ("fig2_deterministic", ""): ("mlp", WITHOUT),
+    ("fig3_full", ""): ("cnn", WITHOUT),
+    ("fig3_full", "dropout"): ("cnn", ""),
 }
 
 
@@ -83,7 +87,8 @@ def times_to_target(data: FigureData, step_ms: Mapping[tuple[str, str], float]) 
             x = passes_to(data, curve, target)
             passes = float(np.median(x)) + 1
             optimizer, _, variant = curve.partition("+")
-            ms = step_ms.get((TIMED.get((figure, variant), ""), optimizer)) if real else None
+            workload, dropout = TIMED.get((figure, variant), ("", ""))
+            ms = step_ms.get((workload, optimizer + dropout)) if real else None
             seconds = None if ms is None or math.isinf(passes) else passes * steps_a_pass * ms / 1000
             print_pass = None if printed is None else _printed_pass(printed, curve, target)
             missed = int(np.isinf(x).sum())
@@ -93,7 +98,8 @@ def times_to_target(data: FigureData, step_ms: Mapping[tuple[str, str], float]) 
 
 
 def solo_steps(bench: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """Milliseconds of a step of one run that trains alone, by workload and optimizer of a bench.json."""
+    """Milliseconds of a step of one run that trains alone, by workload and optimizer of a bench.json; ``WITHOUT`` may
+    stand behind the latter."""
     return {
         (row["workload"], row["variant"].removeprefix(SOLO).strip() or "Adam"): row["ms_per_member_step"]
         for row in bench["measured"]
