@@ -21,6 +21,7 @@ import pandas as pd
 
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
+from adam_repro.analysis.trials import dropout_rates
 from adam_repro.errors import NothingToDo, UserError
 from adam_repro.matching import (
     PLOTTED,
@@ -87,6 +88,9 @@ def match(trials: Trials) -> None:
         found = measure(trials, asked, seeds, printed, apart)
         found = [row for row in found if row["plotted"] == chosen[row["curve"]]["plotted"]]
         save(trials, "dropout_rates.csv", found, printed, passes)
+        for rates in dropout_rates(pd.read_csv(trials.folder / "dropout_rates.csv")):
+            where = f"dropout of {rates.input:g} of the input, {rates.hidden:g} of hidden units"
+            print(f"{'all curves':>20}  distance {rates.together:.4f}  {where}")
     print(f"Settings: {trials.folder / 'matched'}{trials.how_to_adopt()}")
 
 

@@ -112,7 +112,7 @@ def test_headings_are_in_order_and_pictures_and_tables_can_be_read_out(every):
     assert all(attributes["scope"] in ("row", "col", "rowgroup") for _, attributes in shown.of("th"))
     pictures = [attributes["alt"] for _, attributes in shown.of("img")]
     assert len(pictures) == 5 and all(pictures)
-    assert "Final training cost: Adam 0.25, SGDNesterov 0.25, AdaGrad 0.45." in pictures[0]
+    assert "Final training cost, geometric mean over seeds: Adam 0.25, SGDNesterov 0.25, AdaGrad 0.45." in pictures[0]
     for tag, _, around in shown.tags:
         assert tag not in ("table", "img") or "div.scroll" in around  # wider than a phone: they scroll in their own box
 
