@@ -148,7 +148,7 @@ def test_where_runs_diverged_signs_decide():
     result = better(all_lost, 0.1)
     assert result.verdict == "supported"
     assert math.isnan(result.low)
-    assert "10 of the second's runs alone diverged" in result.note
+    assert "10 of the second's runs alone were lost" in result.note
     assert better(-all_lost, 0.1).verdict == "contradicted"
     assert better(np.array([-math.inf] * 5 + [0.1] * 5), 0.1).verdict == "inconclusive"
     assert equal(all_lost, 0.1).verdict == "contradicted"

@@ -64,8 +64,8 @@ CAPTIONS = {
     ),
     "fig3_full": Caption(
         "Figure 3, right: convolutional network on CIFAR-10",
-        f"Training cost by pass under the tuned settings, with dropout and without; {BELOW}; Adam without its first "
-        "moment, and the share of coordinates in which eps outweighs the second",
+        f"Training cost by pass under the tuned settings, with dropout and without; {BELOW}; Adam without "
+        "either moment, and the share of coordinates in which eps outweighs the second",
     ),
     "fig4": Caption(
         "Figure 4: bias correction in a variational autoencoder on MNIST",

@@ -124,6 +124,8 @@ def effect(row: dict[str, Any]) -> str:
     cases are one number, an interval of no width would say too much."""
     if math.isnan(row["effect"]):
         return f"n = {row['n']}"
+    if math.isinf(row["effect"]):
+        return f"infinite, for a run was lost, n = {row['n']}"
     none = math.isnan(row["low"]) or row["low"] == row["high"]
     interval = "" if none else f" [{_short(row['low'])}, {_short(row['high'])}]"
     return f"{_short(row['effect'])}{interval}{' ' + row['unit'] if row['unit'] else ''}, n = {row['n']}"

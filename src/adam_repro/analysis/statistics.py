@@ -215,7 +215,7 @@ def _sign_test_p(d: np.ndarray) -> float:
 
 def _by_signs(d: np.ndarray, p: float, verdict: str, level: float) -> Comparison:
     first, second = int(np.isposinf(d).sum()), int(np.isneginf(d).sum())
-    lost = f"{first} of the first's and {second} of the second's runs alone diverged"
+    lost = f"{first} of the first's and {second} of the second's runs alone were lost"
     note = f"{lost}: {_by_signs_of(len(d), level)}"
     return Comparison(_ratio(np.median(d)), math.nan, math.nan, len(d), p, verdict, note)
 

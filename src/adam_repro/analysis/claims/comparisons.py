@@ -23,6 +23,7 @@ PASSES = {
     "fig3_full": 49,
     "fig4": 100,
 }
+FAR = 1.25  # times a printed cost, from where on it is told how many times
 EXAMPLES = {"mnist": 60_000, "imdb": 25_000, "cifar10": 50_000}
 
 
@@ -92,13 +93,26 @@ def printed_final(panel: str, curve: str, *, last: int = FINAL_EPOCHS, until: in
 
 
 def in_print(data: FigureData, panel: str, a: str, b: str, *, last: int = FINAL_EPOCHS, until: int = 10**6) -> str:
-    """What the matched arm and the printed curves give for the ratio of final costs."""
-    ratio = printed_final(panel, a, last=last, until=until) / printed_final(panel, b, last=last, until=until)
+    """What the matched arm and the printed curves give for the ratio of final costs; where either cost is far from its
+    printed one, by how much: a ratio can agree where neither curve does."""
+    costs = [printed_final(panel, name, last=last, until=until) for name in (a, b)]
+    ratio = costs[0] / costs[1]
     printed = f"printed {ratio:.3g}" if ratio < 0.1 or ratio > 10 else f"printed {ratio:.3f}"
     d = differences(data, a, b, arm="matched", last=last)
     if not len(d) or not np.isfinite(d).all():
         return printed
-    return f"{math.exp(d.mean()):.3f}, n = {len(d)} ({printed})"
+    ours = [np.exp(np.log(finals(data, "matched", name, last=last)).mean()) for name in (a, b)]
+    over = [mine / theirs for mine, theirs in zip(ours, costs, strict=True)]
+    if max(abs(math.log(each)) for each in over) > math.log(FAR):
+        printed += f"; ours over print {over[0]:.3g} and {over[1]:.3g}"
+    tuned = ", as tuned" if all(_as_tuned(data, name) for name in (a, b)) else ""
+    return f"{math.exp(d.mean()):.3f}, n = {len(d)}{tuned} ({printed})"
+
+
+def _as_tuned(data: FigureData, curve: str) -> bool:
+    """Whether the setting nearest to print is the one that the protocol chose."""
+    settings = data.finals[data.finals["curve"] == curve].groupby("arm")[["lr", "schedule", "hyper", "l2"]].first()
+    return {"matched", "tuned"} <= set(settings.index) and settings.loc["matched"].equals(settings.loc["tuned"])
 
 
 def passes_to(data: FigureData, curve: str, target: float) -> pd.Series:
@@ -136,14 +150,17 @@ def mean_of(data: FigureData, column: str, curve: str) -> float:
     return float(chosen[chosen["curve"] == curve][column].mean())
 
 
-def context(data: FigureData, a: str | None = None, b: str | None = None, *, then: str = "") -> str:
-    """What else a reader should know: the default arm, the horizon of the tuning, optima on an edge, a shorter run.
+def context(
+    data: FigureData, a: str | None = None, b: str | None = None, *, last: int = FINAL_EPOCHS, then: str = ""
+) -> str:
+    """What else a reader should know: the default arm, of as many ``last`` passes as what decides, the horizon of the
+    tuning, optima on an edge, a shorter run.
 
     ``then``: what the effect is at that horizon, where it is not what decides.
     """
     notes = []
     if a and b:
-        d = differences(data, a, b, arm="default")
+        d = differences(data, a, b, arm="default", last=last)
         if len(d) and np.isfinite(d).all():
             notes.append(f"default settings: {math.exp(d.mean()):.3f} (n = {len(d)})")
     facts = data.provenance

@@ -57,7 +57,7 @@ def _enter(letter: str, rival: str) -> None:
         note = f"clean training loss and test error: {', '.join(shown)}"
         d = differences(data, "Adam", rival, last=LAST)
         printed = in_print(data, "2a", "Adam", rival, last=LAST, until=UNTIL)
-        return Better(d, printed, joined(note, context(data, "Adam", rival, then=_when_chosen(data, rival))))
+        return Better(d, printed, joined(note, context(data, "Adam", rival, last=LAST, then=_when_chosen(data, rival))))
 
 
 def _when_chosen(data: FigureData, rival: str) -> str:
@@ -100,7 +100,7 @@ def adam_is_faster_than_sfo(data: FigureData) -> Better | NotRun:
         for target in reached
     )
     note = joined(
-        "" if np.isfinite(d).all() else "a run that misses the level counts as one that diverged",
+        "" if np.isfinite(d).all() else "a run that misses the level counts as lost",
         f"seeds with which neither reaches it, left out: {left_out}" if left_out else "",
         f"ratio of passes until {worst:g}; the paper's x, median over seeds, Adam and SFO: {passes}",
         f"neither comes down to {', '.join(f'{t:g}' for t in TARGETS if t not in reached)}"

@@ -55,7 +55,7 @@ def _regression(data: FigureData, frame: Frame, *, matched: Callable[[Axes], dic
     layout: list[Any] = [["tuned", "tuned"], middle, ["grid", "grid"]]
     panels: dict[str, Axes] = drawn.subplot_mosaic(layout, height_ratios=[1.35, 1, 1])
     training_cost(panels["tuned"], data, frame, arm="tuned")
-    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
+    panels["tuned"].set_title("Tuned by the protocol: this panel decides how optimizers compare")
     if matched:
         legend = matched(panels["matched"]) if data.provenance["provenance"] == "real" else {"loc": "best"}
         matched_costs(panels["matched"], data, frame, legend=legend)

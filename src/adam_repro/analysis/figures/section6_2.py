@@ -53,7 +53,7 @@ def _network(data: FigureData, frame: Frame, *, more: str) -> Figure:
     drawn = Figure(figsize=(9, height), layout=ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07, rect=rect))
     panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.35, *[1] * (len(rows) - 1)])
     training_cost(panels["tuned"], data, frame, arm="tuned")
-    panels["tuned"].set_title("Tuned by the protocol: this panel decides the claims")
+    panels["tuned"].set_title("Tuned by the protocol: this panel decides how optimizers compare")
     if "default" in panels:
         legend = below(panels["default"])
         training_cost(panels["default"], data, frame, arm="default", printed=False, small=True, legend=legend)

@@ -62,7 +62,7 @@ def _network(data: FigureData, frame: Frame) -> Figure:
     panels: dict[str, Axes] = drawn.subplot_mosaic(rows, height_ratios=[1.6, *[1] * (len(rows) - 1)])
     two_columns = {**below(panels["large"]), "ncols": 2, "fontsize": 7.8, "columnspacing": 1.0}
     training_cost(panels["large"], data, frame, arm=arm, legend=two_columns)
-    decides = "Tuned by the protocol: this panel decides the claims"
+    decides = "Tuned by the protocol: this panel decides how optimizers compare"
     panels["large"].set_title(decides if arm == "tuned" else "Default settings, which decide no claim")
     if "default" in panels:
         legend = below(panels["default"])
@@ -75,6 +75,7 @@ def _network(data: FigureData, frame: Frame) -> Figure:
     if "ablated" in panels:
         legend = below(panels["ablated"])
         training_cost(panels["ablated"], _ablated(data), frame, arm="ablated", printed=False, small=True, legend=legend)
+        panels["ablated"].set_ylim(bottom=min(panels["ablated"].get_ylim()[0], panels["ablated"].dataLim.y0))
         panels["ablated"].set_title("What either moment is worth to Adam")
     if "inside" in panels:
         small_roots(panels["inside"], data, arm)
