@@ -90,8 +90,17 @@ def test_a_note_tells_what_else_bears_on_a_verdict(tmp_path):
     assert "default settings: 0.500 (n = 5)" in note
     assert "tuned at 20 passes" in note
     assert "on the edge of its grid: AdaGrad" in note
-    assert frame.loc["L8a", "matched"].startswith("0.500, n = 5 (printed 0.5")
+    assert frame.loc["L8a", "matched"].startswith("0.500, n = 5, as tuned (printed 0.5")
     assert "lr 0.1, constant, L2 0.0001" in frame.loc["P1", "matched"]
+
+
+def test_a_ratio_that_agrees_with_print_where_neither_curve_does_says_so(tmp_path):
+    finals = {**SAME, ("matched", "Adam"): 2.5, ("matched", "AdaGrad"): 4.5}
+    finals = pd.read_csv(write_figure(tmp_path, finals) / "finals.csv")
+    finals.loc[finals["arm"] == "matched", "lr"] = 0.3
+    finals.to_csv(tmp_path / "finals.csv", index=False)
+    matched = verdicts(tmp_path).loc["L8a", "matched"]
+    assert matched.startswith("0.556, n = 5 (printed 0.556; ours over print 9.")  # printed 0.257 and 0.463
 
 
 def test_the_passes_until_a_target_are_a_median_over_seeds_in_the_papers_count(tmp_path):
