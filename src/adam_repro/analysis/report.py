@@ -17,6 +17,7 @@ from rich.text import Text
 
 from adam_repro import records
 from adam_repro.analysis import claims, figures
+from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims.everywhere import OVERVIEW, Everything
 from adam_repro.analysis.curves import FigureData, load_provenance
 from adam_repro.analysis.figures.overview import overview, with_panels
@@ -151,7 +152,7 @@ def update_readme(readme: Path, reference: Path) -> None:
     """Write the tables of the README, between their markers, from the committed reference."""
     verdicts = gather_verdicts(reference)
     values = {"headlines": rows_of(HEADLINES, verdicts), "verdicts": verdicts.to_dict("records")}
-    table = _rendered("readme_verdicts.md.j2", **values, effect=effect_in_full)
+    table = _rendered("readme_verdicts.md.j2", **values, captions=CAPTIONS, effect=effect_in_full)
     records.write_atomically(readme, _between_markers(readme, "verdicts", table))
     measured = reference / "bench" / "bench.json"
     if measured.is_file():

@@ -55,7 +55,7 @@ def overview(shown: Mapping[str, FigureData]) -> Figure:
         stamp_if_stand_in(data, [axes])
     for axes in every[len(shown) :]:
         axes.set_axis_off()
-    drawn.legend(handles.values(), handles, loc="upper center", ncols=len(handles), fontsize=8, handlelength=2.6,
+    drawn.legend(handles.values(), handles, loc="upper center", ncols=len(handles), fontsize=8, handlelength=3.4,
                  columnspacing=1.2, bbox_to_anchor=(0.5, (below + 0.02) / height))  # fmt: skip
     drawn.text(0.012, 0.06 / height, text, fontsize=8, color="#444444", va="bottom")
     return drawn
