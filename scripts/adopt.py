@@ -30,34 +30,52 @@ from adam_repro.surroundings import PROJECT_ROOT
 from hydra_plugins.adam_repro_population import values_of
 
 RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
-OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "dropout_rates.csv", "bench.json", "gpu.json"]
+OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "dropout_rates.csv"]
+OTHER_RESULTS += ["bench.json", "gpu.json", "checkpoints.json"]
 SETTINGS = ("tuned", "matched")
 TERMS = ["dataset", "model", "batch_size", "epochs", "train_examples", "evaluate_at", "frozen_noise"]
-OTHERS = ("properties", "online_convex", "sfo_cost", "bench")
+BENCH = "bench"
+OTHERS = ("properties", "online_convex", "sfo_cost", BENCH)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", default="all", help="all, or names separated by commas")
+    parser.add_argument("--figure", default="all", help="all that have results, or names separated by commas")
     parser.add_argument("--replace", action="store_true", help="drop the runs that the reference has of the figure")
     given = parser.parse_args()
     with shown_kindly():
-        for figure in chosen_figures(given.figure, others=OTHERS):
-            for path in adopt(PROJECT_ROOT / "results" / "paper" / figure, figure, replace=given.replace):
+        adopted = []
+        for figure in chosen(given.figure):
+            written = adopt(PROJECT_ROOT / "results" / "paper" / figure, figure, replace=given.replace)
+            for path in written:
                 print(path.relative_to(PROJECT_ROOT))
+            adopted += [figure] if written else []
             reference = PROJECT_ROOT / "results" / "reference" / figure
             if figure not in OTHERS and (reference / "finals.csv").exists():
                 arms = set(pd.read_csv(reference / "finals.csv")["arm"])
                 arms |= {kind for kind in SETTINGS if (CONFIGS / kind / figure).is_dir()}  # others have no settings yet
                 if told := lend(reference, asked(figure, arms)):
                     print(told)
+        print(f"Adopted: {', '.join(adopted) or 'nothing'}.")
+
+
+def chosen(names: str) -> list[str]:
+    """What FIGURE names: of "all", what has a folder of results; UserError where nothing has."""
+    known = chosen_figures(names, others=OTHERS)
+    if names != "all":
+        return known
+    folder = PROJECT_ROOT / "results" / "paper"
+    if not (there := [name for name in known if (folder / name).is_dir()]):
+        raise UserError(f"{folder} holds no results of any figure. Run `make reproduce SCALE=paper` first.")
+    return there
 
 
 def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
     """Join or copy what ``folder`` has; the paths written. UserError for results that are no reference, and for runs
     that cannot join those that are there."""
     if not folder.is_dir():
-        raise UserError(f"{folder} does not exist. Run `make reproduce SCALE=paper FIGURE={figure}` first.")
+        command = "make bench" if figure == BENCH else f"make reproduce SCALE=paper FIGURE={figure}"
+        raise UserError(f"{folder} does not exist. Run `{command}` first.")
     provenance = folder / "provenance.json"
     if provenance.exists() and json.loads(provenance.read_text())["provenance"] == "stand-in":
         raise UserError(

@@ -285,11 +285,17 @@ def test_the_pinned_versions_are_among_those_that_are_allowed():
 
 
 @pytest.fixture
-def adopt(tmp_path, monkeypatch):
+def adopting(tmp_path, monkeypatch):
+    """The script, of a project in ``tmp_path``."""
     module = script("adopt")
     monkeypatch.setattr(module, "PROJECT_ROOT", tmp_path)
     monkeypatch.setattr(module, "CONFIGS", tmp_path / "configs")
-    return module.adopt
+    return module
+
+
+@pytest.fixture
+def adopt(adopting):
+    return adopting.adopt
 
 
 def test_adopting_copies_what_a_reader_can_check_and_the_settings(tmp_path, adopt):
@@ -325,6 +331,31 @@ def test_stand_in_results_are_never_adopted(tmp_path, adopt):
     with pytest.raises(UserError, match="make reproduce SCALE=paper FIGURE=other"):
         adopt(tmp_path / "paper" / "other", "other")
     assert not (tmp_path / "results").exists()
+
+
+def test_all_that_the_bench_measures_is_adopted_and_its_absence_names_its_command(tmp_path, adopt):
+    folder = tmp_path / "results" / "paper" / "bench"
+    with pytest.raises(UserError, match="bench does not exist. Run `make bench` first"):
+        adopt(folder, "bench")
+    folder.mkdir(parents=True)
+    names = {"bench.json", "gpu.json", "checkpoints.json"}
+    for name in names:
+        (folder / name).write_text("{}")
+    assert set(adopt(folder, "bench")) == {tmp_path / "results" / "reference" / "bench" / name for name in names}
+
+
+def test_of_all_figures_those_with_results_are_adopted_and_named(tmp_path, adopting, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["adopt.py"])
+    with pytest.raises(SystemExit):
+        adopting.main()
+    assert "holds no results of any figure. Run `make reproduce SCALE=paper` first" in capsys.readouterr().err
+    for name, file in (("properties", "measurements.csv"), ("bench", "bench.json"), ("online_convex", "index.csv")):
+        (tmp_path / "results" / "paper" / name).mkdir(parents=True)
+        (tmp_path / "results" / "paper" / name / file).write_text("{}")
+    adopting.main()
+    *copied, last = capsys.readouterr().out.splitlines()
+    assert copied == ["results/reference/properties/measurements.csv", "results/reference/bench/bench.json"]
+    assert last == "Adopted: properties, bench."
 
 
 @pytest.mark.parametrize("figure", ["fig1_mnist_wide", "fig2_deterministic", "fig3_full"])
