@@ -11,7 +11,7 @@ from test_imdb import TEXTS
 from test_imdb import put as put_reviews
 
 from adam_repro import records, verifying
-from adam_repro.data import caching, imdb, mnist
+from adam_repro.data import caching, fetching, imdb, mnist
 from adam_repro.surroundings import PROJECT_ROOT
 
 
@@ -170,6 +170,17 @@ def test_damaged_data_are_named(reviews):
     assert data.whole == 0 and len(data.problems) == 2
     assert f"{next(iter(mnist.FILES))} is missing" in data.problems[0]
     assert "0_7.txt is no UTF-8" in data.problems[1]
+
+
+@pytest.mark.parametrize("below", [".", "MNIST"])
+def test_what_a_download_that_was_cut_off_has_left_is_named_and_costs_no_note_on_caches(reviews, below):
+    (reviews / "test/pos/0_7.txt").write_text("another review")
+    with fetching.workplace("IMDB", reviews.parent / below) as left:
+        (left / "half").touch()
+        data, caches = verifying.check_data(reviews.parent)
+    assert data.whole == 1 and len(caches.notes) == 1
+    (said,) = data.problems
+    assert said.startswith(f"{left} was left by a download that was cut off. Delete it")
 
 
 def test_a_damaged_cache_is_named_and_left_alone(reviews):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adam_repro import records
-from adam_repro.data import caching, cifar10, imdb, mnist
+from adam_repro.data import caching, cifar10, fetching, imdb, mnist
 from adam_repro.errors import UserError
 
 LEFTOVER = re.compile(r"\..+-[a-z0-9_]{8}")
@@ -137,6 +137,11 @@ def check_data(root: Path) -> Iterator[Part]:
                 data.notes.append(f"{name}: {said}.")
             except UserError as error:
                 data.problems.append(str(error))
+    all_current = not data.problems
+    data.problems += [
+        f"{path} was left by a download that was cut off. Delete it, unless data are being downloaded right now."
+        for path in _cut_off_downloads(root)
+    ]
     yield data
     for place in sorted({place for folder in folders for place in caching.kept(folder)}):
         try:
@@ -145,12 +150,17 @@ def check_data(root: Path) -> Iterator[Part]:
             caches.problems.append(str(error))
             continue
         caches.whole += 1
-        if not data.problems and place.name not in current:
+        if all_current and place.name not in current:
             caches.notes.append(
                 f"{place} is not of the files as they are now, or of settings that are not the default ones. Nothing "
                 "takes it while that is so; it can be deleted."
             )
     yield caches
+
+
+def _cut_off_downloads(root: Path) -> list[Path]:
+    """What a killed download leaves, in the root or, of MNIST, in the data set's folder."""
+    return sorted([*root.glob(f"{fetching.WORKPLACE}*"), *root.glob(f"*/{fetching.WORKPLACE}*")])
 
 
 def _leftover(path: Path) -> str:

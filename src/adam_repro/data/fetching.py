@@ -16,6 +16,7 @@ from adam_repro.errors import UserError
 
 STAND_IN = ("allow", "forbid", "only", "found")
 PROBE_SECONDS = 5.0
+WORKPLACE = ".download-"  # how the name of a ``workplace`` begins
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def workplace(name: str, folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".download-", dir=folder))
+        temporary = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=folder))
     except OSError as error:
         raise UserError(
             f"{name} cannot be put into {folder}: {error.strerror}. Set ADAM_REPRO_DATA (or dataset.root) to a folder "
