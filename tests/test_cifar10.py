@@ -33,12 +33,17 @@ def small(monkeypatch, tmp_path):
     """Three training and two test images of a class, a cache folder of the test's own, and nothing remembered."""
     monkeypatch.setattr(cifar10, "PER_CLASS", PER_CLASS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    cifar10.load.cache_clear()
+    forget()
     cifar10.unreachable.cache_clear()
 
 
-def load(root, preprocessing="standardised", stand_in="forbid"):
+def forget():
     cifar10.load.cache_clear()
+    cifar10.prepared_once.cache_clear()
+
+
+def load(root, preprocessing="standardised", stand_in="forbid"):
+    forget()
     return cifar10.load(root, preprocessing=preprocessing, stand_in=stand_in)
 
 
@@ -115,6 +120,12 @@ def test_class_folders_become_tensors(tmp_path):
     assert data.test_x.shape == (20, 3, 32, 32)
     assert data.train_y.dtype == torch.int64
     assert torch.bincount(data.train_y).tolist() == [3] * 10 and torch.bincount(data.test_y).tolist() == [2] * 10
+
+
+def test_images_are_held_once_whatever_may_stand_in(tmp_path):
+    put_folders(tmp_path)
+    one, other = (cifar10.load(tmp_path, preprocessing="standardised", stand_in=each) for each in ("allow", "forbid"))
+    assert one is other
 
 
 def test_batch_files_and_class_folders_are_the_same_data_in_the_same_order(tmp_path, monkeypatch):

@@ -24,8 +24,13 @@ from adam_repro.errors import UserError
 @pytest.fixture(autouse=True)
 def forgetful():
     """What a process remembers of one data root or server is no business of the next test."""
-    mnist.load.cache_clear()
+    forget()
     fetching.unreachable.cache_clear()
+
+
+def forget():
+    mnist.load.cache_clear()
+    mnist.read_once.cache_clear()
 
 
 def idx(array):
@@ -178,7 +183,7 @@ def test_what_is_missing_is_downloaded_through_torchvision_once(tmp_path, server
     assert {path.name for path in folder.iterdir()} >= set(mnist.FILES)
     assert [path.name for path in folder.parent.iterdir()] == ["raw"], "nothing else is left"
     server.clear()
-    mnist.load.cache_clear()
+    forget()
     assert mnist.load(tmp_path, stand_in="forbid").provenance == "real"
 
 
@@ -195,6 +200,19 @@ def test_of_two_downloads_the_slower_one_takes_what_the_faster_one_has_put_there
     monkeypatch.setattr(mnist, "read", read_slowly)
     assert mnist.load(tmp_path, stand_in="forbid").provenance == "real"
     assert [path.name for path in folder.parent.iterdir()] == ["raw"], "nothing else is left"
+
+
+def test_real_files_are_read_once_whatever_may_stand_in_and_anew_after_a_failure(tmp_path, monkeypatch):
+    take_for_mnist(monkeypatch, blank_mnist())
+    broken = put(tmp_path, blank_mnist()) / "t10k-labels-idx1-ubyte"
+    broken.write_bytes(b"")
+    with pytest.raises(UserError, match="is not MNIST's"):
+        mnist.load(tmp_path)
+    broken.write_bytes(blank_mnist()[broken.name])
+    reads, read = [], mnist.read
+    monkeypatch.setattr(mnist, "read", lambda folder: reads.append(folder) or read(folder))
+    assert len({id(mnist.load(tmp_path, stand_in=each)) for each in ("allow", "forbid", "found")}) == 1
+    assert mnist.load(tmp_path, stand_in="only").provenance == "stand-in" and len(reads) == 1
 
 
 def test_what_is_to_be_found_is_not_downloaded(tmp_path, server, monkeypatch):
@@ -229,6 +247,10 @@ def test_without_data_or_network_the_digits_stand_in_and_say_so(tmp_path, offlin
     assert (data.name, data.provenance) == ("digits", "stand-in")
     assert "stand-in: scikit-learn's digits" in caplog.text and "make data" in caplog.text
     assert not (tmp_path / "root").exists()
+
+
+def test_what_stands_in_is_held_once_whether_it_may_or_must(tmp_path, offline):
+    assert mnist.load(tmp_path) is mnist.load(tmp_path, stand_in="only")
 
 
 def test_forbidden_to_stand_in_is_an_error_that_names_the_remedy(tmp_path, offline):

@@ -25,10 +25,15 @@ TEXTS = {  # found in most training reviews: film (4), then bad, dull, fine (2),
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
     """Two reviews a folder, nothing remembered, and no cache but the test's own."""
-    imdb.load.cache_clear()
+    forget()
     fetching.unreachable.cache_clear()
     monkeypatch.setattr(imdb, "REVIEWS", 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+
+
+def forget():
+    imdb.load.cache_clear()
+    imdb.read_once.cache_clear()
 
 
 def put(root, texts=TEXTS):
@@ -42,7 +47,8 @@ def put(root, texts=TEXTS):
 
 def fresh(root, **options):
     """As a new process would load it."""
-    return imdb.load.__wrapped__(root, stand_in="forbid", **options)
+    forget()
+    return imdb.load(root, stand_in="forbid", **options)
 
 
 @pytest.fixture
@@ -426,6 +432,13 @@ def test_the_real_reviews_are_imdbs(monkeypatch):
     data = fresh(default_root())
     assert (len(data.train_x.columns), len(data.test_x.columns)) == (3_175_045, 3_104_570)
     assert torch.bincount(data.train_y).tolist() == torch.bincount(data.test_y).tolist() == [12_500, 12_500]
+
+
+def test_reviews_are_held_once_whatever_may_stand_in(tmp_path):
+    put(tmp_path)
+    first = imdb.load(tmp_path, words=4)
+    assert imdb.load(tmp_path, stand_in="forbid", words=4) is imdb.load(tmp_path, stand_in="found", words=4) is first
+    assert imdb.load(tmp_path, stand_in="forbid", words=3) is not first
 
 
 def test_made_up_reviews_are_the_same_each_time():

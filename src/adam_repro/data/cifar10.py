@@ -47,9 +47,13 @@ def load(root: str | Path, *, preprocessing: str = "whitened", stand_in: str = "
         stand_in=stand_in,
         instead="a generator of coloured shapes",
     )
-    if not real:
-        return shapes.load()
-    folder = batches if batches.is_dir() else folders
+    return prepared_once(batches if batches.is_dir() else folders, preprocessing) if real else shapes.load()
+
+
+@functools.cache
+def prepared_once(folder: Path, preprocessing: str) -> Dataset:
+    """The images of ``folder``, kept by themselves: ``load`` would read and hold them again for another
+    ``stand_in``."""
     raw = decoded(folder)
     checksum = _checksum(raw, preprocessing)
     prepared = cached(folder, f"{preprocessing}-{checksum[:24]}", lambda: _prepared(raw, preprocessing))

@@ -53,7 +53,13 @@ def load(root: str | Path, *, stand_in: str = "allow", words: int = WORDS) -> Da
     folder = Path(root) / "aclImdb"
     fetch, instead = (lambda: download(Path(root))), "a made-up bag of words"
     real = obtained("IMDB", folder, is_there=folder.exists(), fetch=fetch, stand_in=stand_in, instead=instead)
-    return read(folder, words) if real else reviews.load(words)
+    return read_once(folder, words) if real else reviews.load(words)
+
+
+@functools.cache
+def read_once(folder: Path, words: int) -> Dataset:
+    """What ``read`` gives, kept by itself: ``load`` would read and hold it again for another ``stand_in``."""
+    return read(folder, words)
 
 
 def read(folder: Path, words: int) -> Dataset:

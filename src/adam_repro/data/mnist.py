@@ -49,7 +49,13 @@ def load(root: str | Path, *, stand_in: str = "allow") -> Dataset:
         stand_in=stand_in,
         instead="scikit-learn's digits",
     )
-    return read(folder) if real else digits.load()
+    return read_once(folder) if real else digits.load()
+
+
+@functools.cache
+def read_once(folder: Path) -> Dataset:
+    """What ``read`` gives, kept by itself: ``load`` would read and hold it again for another ``stand_in``."""
+    return read(folder)
 
 
 def read(folder: Path) -> Dataset:
