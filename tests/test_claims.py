@@ -178,8 +178,15 @@ def test_an_arithmetic_claim_that_does_not_hold_is_contradicted_alone(tmp_path, 
 
 
 def test_a_missing_measurement_is_named(tmp_path):
-    folder = measured(tmp_path)
+    folder = measured(tmp_path / "paper" / "properties")
+    remedy = "Run `make reproduce SCALE=paper FIGURE=properties` to make it"
     rows = pd.read_csv(folder / "measurements.csv")
     rows[rows["claim"] != "C10"].to_csv(folder / "measurements.csv", index=False)
-    with pytest.raises(UserError, match="bytes of state.*make reproduce FIGURE=properties"):
+    with pytest.raises(UserError, match=f"bytes of state.*{remedy} anew"):
         examined(FOUR, Measurements.load(folder))
+    rows.drop(columns="setting").to_csv(folder / "measurements.csv", index=False)
+    with pytest.raises(UserError, match=f"has the columns.*{remedy} anew"):
+        Measurements.load(folder)
+    (folder / "measurements.csv").unlink()
+    with pytest.raises(UserError, match=f"measurements.csv is missing. {remedy}"):
+        Measurements.load(folder)

@@ -17,18 +17,27 @@ def test_a_figure_is_loaded_with_its_arms(tmp_path):
     assert data.provenance["figure"] == "fig1_mnist"
 
 
+PLACES = {  # the commands that make a figure's files, by where they lie
+    "paper/fig1_mnist": "Run `make reproduce SCALE=paper FIGURE=fig1_mnist` to make",
+    "reference/fig1_mnist": "Run `make reproduce SCALE=paper FIGURE=fig1_mnist` and `make adopt FIGURE=fig1_mnist` to",
+    "compare/quick/fig1_mnist/NAdam": "Run `make compare SCALE=quick FIGURE=fig1_mnist` with the OPTIMIZER= of NAdam",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ["curves.csv", "finals.csv", "provenance.json"])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path, name):
-    folder = write_figure(tmp_path / "fig1_mnist", {("tuned", "Adam"): 0.2})
+def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path, name, place):
+    folder = write_figure(tmp_path / place, {("tuned", "Adam"): 0.2})
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name} is missing.*make reproduce FIGURE=fig1_mnist"):
+    with pytest.raises(UserError, match=f"{name} is missing. {PLACES[place]}"):
         FigureData.load(folder)
 
 
-def test_a_file_of_other_columns_is_refused(tmp_path):
-    folder = write_figure(tmp_path, {("tuned", "Adam"): 0.2})
+@pytest.mark.parametrize("place", PLACES)
+def test_a_file_of_other_columns_is_refused(tmp_path, place):
+    folder = write_figure(tmp_path / place, {("tuned", "Adam"): 0.2})
     pd.read_csv(folder / "finals.csv").drop(columns="seed").to_csv(folder / "finals.csv", index=False)
-    with pytest.raises(UserError, match="finals.csv has the columns"):
+    with pytest.raises(UserError, match=f"finals.csv has the columns.*{PLACES[place]}"):
         FigureData.load(folder)
 
 

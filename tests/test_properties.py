@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -49,7 +50,7 @@ KNOWN = {
 def measured(*groups, of=properties, seed=0):
     """The measurements of some groups, as they would be read back."""
     rows = [(group, *row) for group in groups for row in of.MEASURED[group](seed)]
-    return Measurements(pd.DataFrame(rows, columns=COLUMNS), PROVENANCE)
+    return Measurements(pd.DataFrame(rows, columns=COLUMNS), PROVENANCE, Path())
 
 
 def verdicts(*groups, of=properties):

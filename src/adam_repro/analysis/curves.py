@@ -73,20 +73,30 @@ class FigureData:
 def load_provenance(folder: Path) -> dict[str, Any]:
     path = folder / "provenance.json"
     if not path.is_file():
-        raise UserError(f"{path} is missing. Run `make reproduce FIGURE={folder.name}` to make it.")
+        raise UserError(f"{path} is missing. Run {commands_for(folder)} to make it.")
     return json.loads(path.read_text())
 
 
 def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     if not path.is_file():
-        raise UserError(f"{path} is missing. Run `make reproduce FIGURE={path.parent.name}` to make it.")
+        raise UserError(f"{path} is missing. Run {commands_for(path.parent)} to make it.")
     frame = pd.read_csv(path)
     if list(frame.columns) != columns:
         raise UserError(
-            f"{path} has the columns {list(frame.columns)}, not {columns}. Run `make reproduce "
-            f"FIGURE={path.parent.name}` to make it anew."
+            f"{path} has the columns {list(frame.columns)}, not {columns}. Run {commands_for(path.parent)} to make it "
+            "anew."
         )
     return frame
+
+
+def commands_for(folder: Path) -> str:
+    """What makes the files of ``folder``, told by where it lies: see the table in results/README.md."""
+    above, name = folder.parent, folder.name
+    if above.name == "reference":
+        return f"`make reproduce SCALE=paper FIGURE={name}` and `make adopt FIGURE={name}`"
+    if above.parent.parent.name == "compare":
+        return f"`make compare SCALE={above.parent.name} FIGURE={above.name}` with the OPTIMIZER= of {name}"
+    return f"`make reproduce SCALE={above.name} FIGURE={name}`"
 
 
 def paper_curves(panel: str) -> pd.DataFrame:

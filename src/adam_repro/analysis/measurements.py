@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from adam_repro.analysis.curves import FigureData, load_provenance
+from adam_repro.analysis.curves import FigureData, commands_for, load_provenance
 from adam_repro.errors import UserError
 
 COLUMNS = ["claim", "quantity", "setting", "value"]
@@ -20,27 +20,28 @@ class Measurements:
 
     table: pd.DataFrame
     provenance: dict[str, Any]
+    folder: Path
 
     @classmethod
     def load(cls, folder: Path) -> Measurements:
         path = folder / "measurements.csv"
         if not path.is_file():
-            raise UserError(f"{path} is missing. Run `make reproduce FIGURE={folder.name}` to make it.")
+            raise UserError(f"{path} is missing. Run {commands_for(folder)} to make it.")
         table = pd.read_csv(path, dtype={"setting": str})
         if list(table.columns) != COLUMNS:
             raise UserError(
-                f"{path} has the columns {list(table.columns)}, not {COLUMNS}. Run `make reproduce "
-                f"FIGURE={folder.name}` to make it anew."
+                f"{path} has the columns {list(table.columns)}, not {COLUMNS}. Run {commands_for(folder)} to make it "
+                "anew."
             )
-        return cls(table, load_provenance(folder))
+        return cls(table, load_provenance(folder), folder)
 
     def of(self, claim: str, quantity: str) -> pd.Series:
         """The values of one quantity, by setting; UserError where there is none."""
         chosen = self.table[(self.table["claim"] == claim) & (self.table["quantity"] == quantity)]
         if chosen.empty:
             raise UserError(
-                f"measurements.csv has no {quantity!r} for {claim}. Run `make reproduce "
-                f"FIGURE={self.provenance['figure']}` to make it anew."
+                f"{self.folder / 'measurements.csv'} has no {quantity!r} for {claim}. Run {commands_for(self.folder)} "
+                "to make it anew."
             )
         return chosen.set_index("setting")["value"]
 
