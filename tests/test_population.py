@@ -23,6 +23,11 @@ def member(optimizer, schedule=constant, l2=0.0, **settings):
     return Member(optimizer, optimizer.settings(**settings), schedule, l2)
 
 
+def biases(together):
+    """Every member's biases, [K, classes]: the weights of the input that is constantly one."""
+    return together.theta[..., together.in_features]
+
+
 def every_rule(lr):
     """Two members of every rule in every form, in an order that mixes the rules."""
     forms = [
@@ -132,7 +137,7 @@ def test_evaluation_is_the_mean_over_every_example_however_many():
     data = tiny(2501, dtype=torch.float64)
     loss, accuracy = together.evaluate(data.train_x, data.train_y)
     for k in range(2):
-        logits = data.train_x @ together.weight[k].t() + together.bias[k]
+        logits = data.train_x @ together.weight[k].t() + biases(together)[k]
         torch.testing.assert_close(loss[k], torch.nn.functional.cross_entropy(logits, data.train_y))
         assert accuracy[k] == (logits.argmax(1) == data.train_y).double().mean()
 
@@ -140,7 +145,7 @@ def test_evaluation_is_the_mean_over_every_example_however_many():
 def test_the_penalty_counts_weights_and_no_biases():
     together = population([member(Adam, l2=0.5), member(SGD, l2=2.0)])
     together.weight[:] = 3
-    together.bias[:] = 100
+    biases(together)[:] = 100
     assert together.penalty().tolist() == [0.5 / 2 * 9 * FEATURES * CLASSES, 2 / 2 * 9 * FEATURES * CLASSES]
 
 
@@ -149,10 +154,10 @@ def test_l2_pulls_on_weights_and_not_on_biases(data):
     for l2 in (0.0, 0.25):
         together = population([member(SGD, lr=1.0, l2=l2)])
         together.weight[:] += 2
-        together.bias[:] += 2
+        biases(together)[:] += 2
         together.begin_epoch(1, range(1, 2))
         together.step(data.train_x, data.train_y)
-        moved.append((together.weight[0], together.bias[0]))
+        moved.append((together.weight[0], biases(together)[0]))
     torch.testing.assert_close(moved[0][0] - moved[1][0], torch.full((CLASSES, FEATURES), 0.25 * 2))
     assert moved[0][1].equal(moved[1][1])
 

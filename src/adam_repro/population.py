@@ -83,11 +83,6 @@ class SoftmaxRegressions:
         """Every member's weights, [K, classes, in]."""
         return self.theta[..., : self.in_features]
 
-    @property
-    def bias(self) -> Tensor:
-        """Every member's biases, [K, classes]."""
-        return self.theta[..., self.in_features]
-
     def _filled_up(self, x: Tensor) -> Tensor:
         """x with a column of ones and columns of zeros, in a buffer that the next minibatch of this size reuses."""
         if len(self._inputs) != len(x):
