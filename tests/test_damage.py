@@ -186,12 +186,13 @@ def test_a_run_that_diverged_ends_before_the_pass_in_which_it_did(tmp_path):
 
 def test_a_foreign_file_in_a_records_folder_is_named_and_leftovers_are_not_damage(tmp_path):
     written(tmp_path)
-    for name in (".curve.csv-abcd1234", "checkpoint.pt"):
-        (tmp_path / name).touch()
+    (tmp_path / ".curve.csv-abcd1234").touch()
     records.read(tmp_path)
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match=r"notes\.txt is no part of this record. Move it elsewhere"):
-        records.read(tmp_path)
+    for name in ("notes.txt", "checkpoint.pt"):  # checkpoints have a folder of their own
+        (tmp_path / name).touch()
+        with pytest.raises(UserError, match=rf"{name} is no part of this record. Move it elsewhere"):
+            records.read(tmp_path)
+        (tmp_path / name).unlink()
 
 
 def test_diagnostics_belong_to_the_record_that_has_their_checksum_only(tmp_path):

@@ -65,7 +65,6 @@ def test_a_damaged_record_is_a_problem_of_its_own_and_of_each_index_that_points_
 def test_an_unfinished_run_is_named_as_one_with_how_to_go_on(results):
     root, folders = results
     (folders[2] / "meta.json").unlink()
-    (folders[2] / "checkpoint.pt").touch()
     (said,) = problems(root)[0].problems
     assert said.startswith(f"{folders[2]} is an unfinished run. Start the command that began it again")
 
@@ -91,12 +90,12 @@ def test_what_a_write_that_was_cut_off_has_left_is_named(results, place):
     assert kept.whole == 3
 
 
-@pytest.mark.parametrize("place", ["notes.txt", "../notes.txt", "../../notes.txt"])
+@pytest.mark.parametrize("place", ["notes.txt", "checkpoint.pt", "../notes.txt", "../../notes.txt"])
 def test_a_foreign_file_is_named(results, place):
     root, folders = results
     (folders[0] / place).touch()
     (said,) = problems(root)[0].problems
-    assert "notes.txt" in said and "Move it elsewhere" in said
+    assert place.rpartition("/")[2] in said and "Move it elsewhere" in said
 
 
 def test_a_record_under_another_name_is_named(results):

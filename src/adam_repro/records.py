@@ -139,7 +139,7 @@ def is_foreign(name: str, meta: dict[str, Any]) -> bool:
     """
     if name == "diagnostics.csv":
         return _has_sums(meta) and _sum_of(name) not in meta
-    return name not in integrity.FILES and not is_leftover(name) and not name.startswith("checkpoint")
+    return name not in integrity.FILES and not is_leftover(name)
 
 
 def is_leftover(name: str) -> bool:
