@@ -9,7 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class, instantiate
 
 from adam_repro.analysis.captions import CAPTIONS
+from adam_repro.analysis.claims.comparisons import PASSES
 from adam_repro.analysis.curves import paper_curves
+from adam_repro.analysis.figures.panels import FRAMES
 from adam_repro.app import CONFIGS, compose
 from adam_repro.errors import NothingToDo
 from adam_repro.optimizers import OPTIMIZERS
@@ -143,3 +145,14 @@ def test_the_readme_has_commands():
 @pytest.mark.parametrize("figure", figures())
 def test_a_figure_has_one_title_wherever_it_is_named(figure):
     assert node_of(figure)["title"] == CAPTIONS[figure].title
+
+
+@pytest.mark.parametrize("figure", figures())
+def test_a_figure_lies_over_the_panel_and_has_the_length_that_its_config_says(figure):
+    panel = FRAMES[figure].panel if figure in FRAMES else None
+    assert panel == node_of(figure)["panel"]
+    assert PASSES[figure] == compose(experiment_of(figure), [f"figure={figure}"]).epochs
+
+
+def test_no_frame_and_no_length_is_of_a_figure_that_has_no_config():
+    assert set(FRAMES) <= set(PASSES) == set(figures())

@@ -7,7 +7,7 @@ import pytest
 from made_up import write_figure, write_passes
 
 from adam_repro.analysis.curves import FigureData
-from adam_repro.analysis.targets import PANELS, TARGETS, solo_steps, times_to_target
+from adam_repro.analysis.targets import TARGETS, solo_steps, times_to_target
 
 PATHS = {
     "Adam": [0.7, 0.31, 0.29, 0.275, 0.26],
@@ -99,10 +99,10 @@ def test_a_figure_without_levels_or_without_tuned_runs_has_no_times(tmp_path):
 
 
 def test_the_printed_curves_reach_each_of_their_figures_levels(tmp_path):
-    for figure, panel in PANELS.items():
+    for figure in set(TARGETS) - {"fig1_imdb_no_dropout"}:  # which the paper does not show
         folder = write_passes(tmp_path / figure, {"Adam": [1.0, 1.0]}, figure=figure)
         found = times_to_target(FigureData.load(folder), {})
-        assert [arrival.target for arrival in found] == list(TARGETS[figure]), panel
+        assert [arrival.target for arrival in found] == list(TARGETS[figure]), figure
         reached = [math.isfinite(arrival.printed) for arrival in found]
         assert all(reached), (figure, reached)
 

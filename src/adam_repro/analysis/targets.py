@@ -16,6 +16,7 @@ import pandas as pd
 
 from adam_repro.analysis.claims.comparisons import passes_to
 from adam_repro.analysis.curves import FigureData, paper_curves
+from adam_repro.analysis.figures.panels import FRAMES
 
 TARGETS: dict[str, tuple[float, ...]] = {  # nats
     "fig1_mnist": (0.30, 0.28, 0.27),
@@ -24,13 +25,6 @@ TARGETS: dict[str, tuple[float, ...]] = {  # nats
     "fig2_dropout": (0.02, 0.015),
     "fig2_deterministic": (1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
     "fig3_full": (1e-2, 1e-3),
-}
-PANELS = {
-    "fig1_mnist": "1L",
-    "fig1_imdb": "1R",
-    "fig2_dropout": "2a",
-    "fig2_deterministic": "2b",
-    "fig3_full": "3",
 }
 SOLO = "solo"  # variants of bench.json: "solo" is Adam's, "solo AdaGrad" another's
 WITHOUT = " without dropout"  # behind the name of an optimizer there
@@ -77,7 +71,8 @@ def times_to_target(data: FigureData, step_ms: Mapping[tuple[str, str], float]) 
     data, facts = data.with_arm("tuned", {"sfo": "SFO"}), data.provenance  # which has nothing to tune
     figure, real = facts["figure"], facts["provenance"] == "real"
     usual = math.ceil(facts["dataset"]["train_examples"] / facts["batch_size"])
-    printed = paper_curves(PANELS[figure]) if real and figure in PANELS else None
+    panel = FRAMES[figure].panel if real and figure in TARGETS else None
+    printed = None if panel is None else paper_curves(panel)
     found = []
     for target in TARGETS.get(figure, ()):
         arrivals = []
