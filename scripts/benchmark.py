@@ -68,9 +68,9 @@ def main() -> None:
             data = WORKLOADS[name].data
             if data not in facts:
                 facts[data] = workloads.prepare(data, Path(folder))
-            turns, memory = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds, device)
+            turns, peak_mb = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds, device)
             peaks[name] = 2 * PEAK_SIDE[device.type] ** 3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
-            rows += rows_of(name, turns, memory, facts[data], peaks[name])
+            rows += rows_of(name, turns, peak_mb, facts[data], peaks[name])
             show(name, rows, peaks[name], device)
         if grid is not None:
             rate_grid(grid, rows)
@@ -213,7 +213,7 @@ def steps_of_turn(step: float, seconds: float, steps_of_pass: int) -> int:
     return round(steps / steps_of_pass) * steps_of_pass or steps
 
 
-def rows_of(name: str, turns: dict[Key, list[dict]], memory: dict[Key, float], facts: dict, peak: float) -> list[dict]:
+def rows_of(name: str, turns: dict[Key, list[dict]], peak_mb: dict[Key, float], facts: dict, peak: float) -> list[dict]:
     """A row of bench.json for each variant; ``peak`` in FLOP/s. See results/README.md for its columns."""
     workload, rows = WORKLOADS[name], []
     operations = workloads.flops(workload)
@@ -234,7 +234,7 @@ def rows_of(name: str, turns: dict[Key, list[dict]], memory: dict[Key, float], f
             row["evaluation_share"] = evaluation / (evaluation + training)
             row["evaluation_share_of_run"] = evaluations * evaluation / (evaluations * evaluation + passes * training)
         row["gemm_fraction"] = operations and operations / median / peak
-        row["peak_mb"] = memory[variant, k]
+        row["peak_mb"] = peak_mb[variant, k]
         rows.append(row)
     return rows
 

@@ -189,8 +189,8 @@ class PopulationLauncher(Launcher):
         jobs = [prepare(config) for config in configs]
         cfg = configs[0]
         if cfg.plan:
-            workers = cfg.workers if array is None else array.most_processes(cfg.workers)
-            sweep.show_plan(jobs, workers=workers, elsewhere=array is not None and array.gpus > 0)
+            processes = cfg.workers if array is None else array.most_processes(cfg.workers)
+            sweep.show_plan(jobs, workers=processes, elsewhere=array is not None and array.gpus > 0)
             failures = {}
         else:
             folder = Path(cfg.results)
