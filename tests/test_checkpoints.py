@@ -204,6 +204,20 @@ def test_a_disk_without_room_for_a_checkpoint_costs_the_run_nothing(tmp_path, ca
     assert capsys.readouterr().err.count("No checkpoint can be kept") == 1
 
 
+def test_a_state_that_no_checkpoint_can_hold_is_told_once_and_costs_the_run_nothing(tmp_path, capsys):
+    class Learner:
+        def state(self):
+            return {"function": lambda: None}
+
+    rows = []
+    execute([job("MLP", results=tmp_path)], on_row=lambda _, row: rows.append(row))
+    keeper = Keeper(tmp_path / "checkpoint.pt", every=0)
+    for _ in range(2):
+        keeper.offer(Learner(), rows, [])
+    assert not keeper.path.exists()
+    assert capsys.readouterr().err.count("No checkpoint can be kept") == 1
+
+
 FORGETFUL = """
 import torch
 
@@ -238,7 +252,19 @@ class Forgetful(torch.optim.SGD):
 """
 
 
-@pytest.mark.parametrize("text", [FORGETFUL, LOOKAHEAD], ids=["at every step", "at some steps"])
+UNWRITABLE = """
+import torch
+
+class Forgetful(torch.optim.SGD):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr=lr)
+        self.param_groups[0]["warmup"] = lambda step: 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [FORGETFUL, LOOKAHEAD, UNWRITABLE], ids=["at every step", "at some steps", "where no file can hold it"]
+)
 def test_an_optimizer_whose_state_dict_does_not_hold_its_state_begins_anew(tmp_path, monkeypatch, text):
     (tmp_path / "forgetful.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))

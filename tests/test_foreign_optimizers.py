@@ -164,6 +164,8 @@ KEPT = {
         "",
         False,
     ),
+    "a function in what it saves": ("self.param_groups[0]['f'] = lambda x: 2 * x", "", "", False),
+    "an object in what it saves": ("self.param_groups[0]['its'] = types.SimpleNamespace(k=0)", "", "", False),
     "constants": ("self.powers, self.own, self.f = [1, {'a': 0.5}], self, lambda x: 2 * x", "", "", True),
     "what the first step finds out": ("self.size = None", "self.size = self.size or 6", "", True),
     "what each step finds out": ("", "self.norm = self.param_groups[0]['params'][0].norm()", "", True),

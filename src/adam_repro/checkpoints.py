@@ -64,7 +64,7 @@ class Keeper:
             self._say_unusable("its checksum is not the one it begins with")
             return None
         try:
-            kept = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            kept = unpacked(body)
         except pickle.UnpicklingError:
             self._say_unusable("it holds more than numbers, which an optimizer of your own put there")
             return None
@@ -74,11 +74,10 @@ class Keeper:
         """Keep the state at the end of the last of ``rows``, if it is time."""
         if time.monotonic() - self._last < self.every:
             return
-        body = io.BytesIO()
-        torch.save({"rows": _columns(rows), "state": learner.state(), "diagnostics": diagnostics}, body)
         try:
-            records.write_atomically(self.path, _header(body.getvalue()) + b"\n" + body.getvalue())
-        except OSError as error:
+            body = packed({"rows": _columns(rows), "state": learner.state(), "diagnostics": diagnostics})
+            records.write_atomically(self.path, _header(body) + b"\n" + body)
+        except Exception as error:  # of the disk, or whatever the state of a stranger's optimizer raises
             if not self._complained:
                 self._complained = True
                 print(f"No checkpoint can be kept in {self.path} ({error}); the runs go on.", file=sys.stderr)
@@ -90,6 +89,18 @@ class Keeper:
 
     def _say_unusable(self, reason: str) -> None:
         print(f"The checkpoint {self.path} is of no use: {reason}. Its runs begin anew.", file=sys.stderr)
+
+
+def packed(content: Any) -> bytes:
+    """``content`` as a checkpoint has it behind its first line."""
+    body = io.BytesIO()
+    torch.save(content, body)
+    return body.getvalue()
+
+
+def unpacked(body: bytes) -> Any:
+    """What was ``packed``, on the CPU; UnpicklingError where that is more than numbers in lists and dictionaries."""
+    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
 
 
 def _header(body: bytes) -> bytes:

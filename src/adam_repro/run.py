@@ -8,7 +8,6 @@ for each.
 from __future__ import annotations
 
 import collections
-import copy
 import dataclasses
 import datetime
 import functools
@@ -27,7 +26,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 from torch import nn
 
 from adam_repro import diagnostics, records
-from adam_repro.checkpoints import Keeper
+from adam_repro.checkpoints import Keeper, packed, unpacked
 from adam_repro.compilation import in_a_run_of
 from adam_repro.data import Dataset
 from adam_repro.data.order import generator, seed_noise
@@ -308,10 +307,10 @@ def _member(config: dict[str, Any]) -> Member:
 def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> tuple[bool, bool]:
     """Try an optimizer on throw-away models, so that one that cannot train them is refused before the run begins.
 
-    The first answer is whether it is resumable: whether a second one goes on from the first one's state as the first
-    does, and then holds all that the first one holds, a count of steps too, on which only later ones may depend. The
-    second is whether it can be in step with others: it asks for no closure, draws no random numbers, and has no other
-    parameters for evaluations.
+    The first answer is whether it is resumable: whether a second one goes on from the first one's state, as a
+    checkpoint gives it back, as the first does, and then holds all that the first one holds, a count of steps too, on
+    which only later ones may depend. The second is whether it can be in step with others: it asks for no closure,
+    draws no random numbers, and has no other parameters for evaluations.
     """
     if "lr" not in config["optimizer"]:
         raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
@@ -329,12 +328,12 @@ def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], dat
         ) from error
     in_step = not draws and not solo.needs_closure and not solo.averages
     try:
-        state = copy.deepcopy(solo.state())
+        state = unpacked(packed(solo.state()))
         other, _ = _tried(build_model(config), config, data, state)
         _tried_step(solo, data)
         held = [([*one.model.parameters()], _beside_its_state(one.optimizer)) for one in (solo, other)]
         return _alike(*held, seen=set()), in_step
-    except Exception:  # what it saves is not what it loads, or what it holds cannot be compared
+    except Exception:  # no checkpoint can hold what it saves, it does not load that, or what it has cannot be compared
         return False, in_step
 
 
