@@ -91,3 +91,23 @@ def test_a_worker_needs_its_data_and_four_of_each_members_parameters_for_adam(tm
     tensors = (data.train_x, data.train_y, data.test_x, data.test_y)
     parameters = 6 * 3 + 3
     assert sweep.bytes_of(pair) == memory.WORKER_BYTES + sum(each.nbytes for each in tensors) + 2 * parameters * 16
+
+
+def test_workers_are_as_many_as_the_largest_of_single_runs_has_room(tmp_path):
+    def job(*overrides):
+        return prepare(compose("mlp", [*OVERRIDES, "model.hidden=[300,300]", f"results={tmp_path}", *overrides]))
+
+    groups = [[job("optimizer=adam")], [job("optimizer=sfo", "optimizer.subfunctions=14")], [job("optimizer=sgd")]]
+    sizes = [sweep.bytes_of(group) for group in groups]
+    assert sizes[1] > sizes[0] + 1e7
+    for ordered in (groups, groups[::-1]):
+        assert sweep.with_room(3, ordered, room=3 * sizes[1] - 1) == 2
+        assert sweep.with_room(3, ordered, room=3 * sizes[1]) == 3
+
+
+def test_workers_are_as_many_as_have_room_for_the_largest_model(tmp_path):
+    groups = [
+        [prepare(compose("mlp", [*OVERRIDES, f"model.hidden=[{hidden},{hidden}]", f"results={tmp_path}"]))]
+        for hidden in (8, 1000, 8)
+    ]
+    assert sweep.with_room(3, groups, room=3 * sweep.bytes_of(groups[1]) - 1) == 2

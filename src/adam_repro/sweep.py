@@ -88,7 +88,7 @@ def with_room(processes: int, groups: Sequence[Sequence[Job]], *, room: float) -
     """How many of ``processes`` the ``room``, in bytes, is for; said where it is not all of them."""
     if not groups or groups[0][0].device != "cpu":
         return processes
-    each = bytes_of(max(groups, key=len))
+    each = _most_bytes(groups)
     fewer = memory.fitting(processes, each, room)
     if fewer < min(processes, len(groups)):
         print(
@@ -96,6 +96,17 @@ def with_room(processes: int, groups: Sequence[Sequence[Job]], *, room: float) -
             f"{room / 1e9:.1f} GB are free. workers={processes} asks for {processes} all the same."
         )
     return fewer
+
+
+def _most_bytes(groups: Sequence[Sequence[Job]]) -> float:
+    """Of the group that takes most, which need not have most members: a single run may remember more than a hundred.
+
+    Of groups with the same data and model one is asked, as each has them loaded and built.
+    """
+    of_kind = {}
+    for group in sorted(groups, key=_copies):
+        of_kind[json.dumps([group[0].config[part] for part in ("dataset", "model")])] = group  # the last has most
+    return max(map(bytes_of, of_kind.values()))
 
 
 def bytes_of(group: Sequence[Job]) -> float:
@@ -108,8 +119,12 @@ def bytes_of(group: Sequence[Job]) -> float:
         for tensor in ([part.columns, part.starts] if isinstance(part, SparseRows) else [part])
     ]
     parameters = sum(parameter.numel() for parameter in build_model(group[0].config).parameters())
-    copies = sum(2 + _remembered(job) for job in group)
-    return memory.WORKER_BYTES + sum(tensor.nbytes for tensor in tensors) + 4 * parameters * copies
+    return memory.WORKER_BYTES + sum(tensor.nbytes for tensor in tensors) + 4 * parameters * _copies(group)
+
+
+def _copies(group: Sequence[Job]) -> int:
+    """How many tensors as large as all parameters a group has: those, their gradients and what is remembered."""
+    return sum(2 + _remembered(job) for job in group)
 
 
 def _remembered(job: Job) -> int:
