@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import resource
 import shutil
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tiny_data import OVERRIDES
 from adam_repro import records
 from adam_repro.app import compose
 from adam_repro.errors import UserError
+from adam_repro.locks import Lock
 from adam_repro.run import execute, prepare
 
 CONFIG = {**CONFIG, "evaluate_at": [0]}
@@ -110,6 +112,31 @@ def test_a_write_that_fails_is_an_error_by_the_name_that_the_user_knows(tmp_path
     assert of_bytes.value.filename == of_the_name.value.filename == str(path)
     assert of_the_folder.value.filename == str(tmp_path / "missing" / ("x" * 255))
     assert files(tmp_path) == ["index.csv", "missing"]
+
+
+@pytest.mark.parametrize("name", ["chmod", "replace"])
+def test_a_file_that_is_cleared_while_it_is_written_is_written_again(tmp_path, monkeypatch, name):
+    """As of a run that two sweeps share, each in another group, whose lock is another."""
+    path, moments = tmp_path / "run" / "curve.csv", [getattr(os, name)]
+
+    def cleared_before(*args):
+        moments.append("this one")
+        if len(moments) == 2:
+            with Lock(tmp_path / "other.lock", guards=[path]):
+                assert files(tmp_path / "run") == []
+        moments[0](*args)
+
+    monkeypatch.setattr(os, name, cleared_before)
+    records.write_atomically(path, "whole\n")
+    assert path.read_text() == "whole\n"
+    assert files(tmp_path) == ["curve.csv", "run"] and len(moments) == 3
+
+
+def test_a_file_that_is_cleared_again_and_again_is_an_error_by_its_own_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "chmod", lambda temporary, mode: os.unlink(temporary))
+    with pytest.raises(FileNotFoundError) as gone:
+        records.write_atomically(tmp_path / "index.csv", "never\n")
+    assert gone.value.filename == str(tmp_path / "index.csv") and files(tmp_path) == []
 
 
 @pytest.fixture

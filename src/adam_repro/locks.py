@@ -15,9 +15,10 @@ ASK_AGAIN_SECONDS = 1.0  # for what another process is at
 class Lock:
     """A lock that lies in a file and ends with the process that holds it, however that ends.
 
-    ``guards``: what is written under the lock alone. What writes of it have left that were cut off is removed when the
-    lock is taken. Where a file system knows no locks everybody gets one: two processes then do the same work, and
-    write the same.
+    ``guards``: what is written under the lock. What writes of it have left that were cut off is removed when the lock
+    is taken. Of what two sweeps share in different groups, as runs, that may be a write of the other's that goes on:
+    ``records.write_atomically`` then writes again. Where a file system knows no locks everybody gets one: two
+    processes then do the same work, and write the same.
     """
 
     def __init__(self, path: Path, guards: Sequence[Path] = ()):

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from adam_repro.locks import leftover_prefix
 CURVE_VERSION = 1
 """Raise by one whenever a change moves the numbers of any curve: older records are then no longer taken for done."""
 
+MOST_CLEARED = 3  # times that others clear a file while it is written, which they do only as they take a lock
 REMEDY = "Delete the folder and run it again."
 INDEX_COLUMNS = ["arm", "curve", "seed", "tuned_at", "tuned_on", "on_grid_edge", "record"]
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in a tenth of the time, where it was built
@@ -251,21 +253,31 @@ def _curve_text(curve: pd.DataFrame, config: dict[str, Any]) -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write ``content`` so that a reader finds the old file or the new one, never a part of it.
 
-    An OSError has the name of the file. Of a write that is cut off a file is left: see ``locks.Lock``.
+    An OSError has the name of the file. Of a write that is cut off a file is left, which goes when somebody takes the
+    lock that guards ``path``: see ``locks.Lock``. That looks the same while the write goes on, under another lock or
+    under none, so that a write whose file has gone begins again.
     """
-    temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=leftover_prefix(path.name))
+        for _ in range(MOST_CLEARED):
+            with suppress(FileNotFoundError):
+                return _write_beside(path, content)
+        _write_beside(path, content)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _write_beside(path: Path, content: str | bytes) -> None:
+    """Write a file that takes the name ``path`` when it is whole; FileNotFoundError where it has gone before that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=leftover_prefix(path.name))
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
