@@ -16,6 +16,7 @@ from adam_repro import records
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs
 from adam_repro.app import compose
+from adam_repro.errors import UserError
 from adam_repro.run import execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.tracking import METRICS, OF_THE_GROUP, mirror_all, mirror_printed, mirror_printed_grid
@@ -206,6 +207,33 @@ def test_a_disk_that_cannot_be_written_costs_a_warning(mirrored, tmp_path, caplo
     (tmp_path / "wandb").write_text("no folder")
     mirror_all(planned, TRACKING, tmp_path / "wandb")
     assert "the same command mirrors them again" in caplog.text
+
+
+class Unreachable(Exception):
+    """As wandb's own process raises where it has ended: of no class that W&B's other errors have."""
+
+
+@pytest.mark.parametrize("error", [Unreachable("The service is gone."), Unreachable()], ids=["told", "without a word"])
+def test_whatever_wandb_raises_costs_a_warning(mirrored, tmp_path, monkeypatch, caplog, error):
+    planned, _ = mirrored
+
+    def fails(**settings):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr("wandb.init", fails)
+        mirror_all(planned, TRACKING, tmp_path / "wandb")
+    assert f"W&B was not updated: {str(error) or 'Unreachable'} The records are complete" in caplog.text
+    mirror_all(planned[:1], TRACKING, tmp_path / "wandb")
+    assert len(runs(tmp_path / "wandb")) == 1, "the same command mirrors them"
+
+
+def test_a_damaged_record_is_no_failure_of_wandb(mirrored, tmp_path):
+    (tuned, *_), _ = mirrored
+    shutil.copytree(tuned.folder, tmp_path / tuned.folder.name)
+    (tmp_path / tuned.folder.name / "curve.csv").write_text("")
+    with pytest.raises(UserError, match=r"curve\.csv was changed after it was written"):
+        mirror_all([dataclasses.replace(tuned, folder=tmp_path / tuned.folder.name)], TRACKING, tmp_path / "wandb")
 
 
 def test_no_secret_of_the_environment_is_in_a_record_or_in_what_wandb_holds(tmp_path):

@@ -24,6 +24,7 @@ from adam_repro import records
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.gather import final_costs, settings_of
 from adam_repro.analysis.sensitivity import by_learning_rate
+from adam_repro.errors import UserError
 from adam_repro.locks import Lock
 
 if TYPE_CHECKING:
@@ -209,12 +210,19 @@ def _opened(tracking: dict[str, Any], folder: Path) -> Iterator[_Ledger]:
 
 @contextmanager
 def _failures_told() -> Iterator[None]:
-    """What goes wrong with W&B or the disk is told and ends the block; the next call makes up for it."""
+    """What goes wrong with W&B or the disk is told and ends the block; the next call makes up for it.
+
+    Not so what the user is to put right, as a damaged record.
+    """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its one look-up of a host
     try:
         yield
-    except (wandb.errors.Error, OSError) as error:
-        log.warning("W&B was not updated: %s The records are complete; the same command mirrors them again.", error)
+    except UserError:
+        raise
+    except Exception as error:  # what W&B raises has no class in common
+        told = str(error) or type(error).__name__
+        log.warning("W&B was not updated: %s The records are complete; the same command mirrors them again.", told)
+        log.debug("W&B was not updated, because of this:", exc_info=error)
 
 
 @contextmanager
