@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from tiny_data import OVERRIDES
 
+from adam_repro import records
 from adam_repro.app import compose
 from adam_repro.errors import UserError
 from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
+from adam_repro.run import execute
 from adam_repro.search import Plan, Trials, chosen_figures, write_settings
 
 IMAGES = ["dataset._target_=tiny_data.load_images", "results=unused"]
@@ -55,6 +60,22 @@ def test_a_trial_is_a_run_of_the_plans_length_with_the_settings_that_are_tried(c
     assert job.config["schedule"]["_target_"].endswith("inverse_sqrt_step")
     assert job.config["dataset"]["train_examples"] == 16, "all there are, where the plan asks for more"
     assert cnn.runs.job("adam", {"lr": 0.1, "schedule": "constant", "l2": 0.5}, 101).config["l2"] == 0.5
+
+
+def test_the_index_names_the_trials_of_all_rounds(tmp_path, monkeypatch):
+    def train_here(jobs, workers):
+        for job in jobs:
+            execute([job])
+        return {}
+
+    monkeypatch.setattr("adam_repro.sweep.train_here", train_here)
+    overrides = [*OVERRIDES, "epochs=1", f"results={tmp_path}", "tracking.mode=disabled"]
+    trials = Trials("fig1_mnist", scale="paper", arm="tuning", overrides=overrides)
+    for rates in ([1e-3, 3e-3], [3e-3, 1e-2]):
+        asked = [("adam", {"lr": lr, "schedule": "constant"}) for lr in rates]
+        assert [found.config["optimizer"]["lr"] for (found,) in trials.run(asked, [100])] == rates
+    entries = records.read_index(tmp_path / "paper" / "fig1_mnist" / "tuning" / "index.csv")
+    assert [re.search("lr([^_]*)_", entry["record"])[1] for entry in entries] == ["0.001", "0.003", "0.01"]
 
 
 def test_settings_that_were_written_compose_to_what_was_chosen(tmp_path):

@@ -154,6 +154,7 @@ class Trials:
         self.epochs: int = min(base.epochs, base.scale.max_epochs or base.epochs)
         self.folder = folder or Path(base.results) / base.scale.name / figure
         self.arm = arm
+        self._done: list[Job] = []
         self.search: dict[str, Any] = {
             curve: dict(search[curve]) if search and curve in search else self._search(curve) for curve in self.curves
         }
@@ -165,12 +166,16 @@ class Trials:
         return f"   (`make adopt FIGURE={self.folder.name}` makes them the project's)"
 
     def run(self, trials: Sequence[tuple[str, Mapping[str, Any]]], seeds: Sequence[int]) -> list[list[records.Record]]:
-        """The records of each (curve, settings), one for each seed; UserError where a run failed."""
+        """The records of each (curve, settings), one for each seed; UserError where a run failed.
+
+        The index of the trials names those of all calls.
+        """
         jobs = [[self.runs.job(curve, settings, seed) for seed in seeds] for curve, settings in trials]
         every = [job for row in jobs for job in row]
         folder = self.folder / self.arm
-        if sweep.run(every, workers=self.workers, tracking=self.tracking, folder=folder):
+        if sweep.run(every, workers=self.workers, tracking=self.tracking, folder=folder, before=self._done):
             raise UserError("Some trials failed, as listed above; the same command runs those again and no others.")
+        self._done += every
         return [[records.read(job.folder) for job in row] for row in jobs]
 
     def _search(self, curve: str) -> dict[str, Any]:

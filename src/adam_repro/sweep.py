@@ -44,12 +44,14 @@ def run(
     tracking: dict[str, Any],
     folder: Path,
     train: Callable[[Sequence[Job], int | None], dict[str, str]] | None = None,
+    before: Sequence[Job] = (),
 ) -> dict[str, str]:
     """Train all jobs that have no record yet; why each job that failed did, by its key.
 
     Equal jobs are trained once. ``folder`` is where the index of a figure and the W&B runs go. ``train`` takes all
     jobs, and ``workers``, and returns what failed of those that had no record; None: processes of this machine do it.
-    What was stopped goes on: the same jobs are grouped in the same way, and each group has its checkpoint.
+    What was stopped goes on: the same jobs are grouped in the same way, and each group has its checkpoint. ``before``
+    are jobs that are done and belong in the index, too: it takes the place of the one that names them.
     """
     began = time.perf_counter()
     distinct = list({job.key: job for job in jobs}.values())
@@ -61,7 +63,7 @@ def run(
     if train is None:
         forget(grouped(distinct, workers or processes_for(distinct)))
     done = [job for job in jobs if job.key not in failures]
-    _write_index(folder, done)
+    _write_index(folder, [*before, *done])
     mirror(done, tracking, folder / "wandb")
     _report(distinct, len(failures), tracking=tracking, folder=folder, seconds=time.perf_counter() - began)
     return failures
