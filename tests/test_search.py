@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 from tiny_data import OVERRIDES
 
-from adam_repro import records
+from adam_repro import records, search
 from adam_repro.app import compose
 from adam_repro.errors import UserError
 from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
@@ -60,6 +61,51 @@ def test_a_trial_is_a_run_of_the_plans_length_with_the_settings_that_are_tried(c
     assert job.config["schedule"]["_target_"].endswith("inverse_sqrt_step")
     assert job.config["dataset"]["train_examples"] == 16, "all there are, where the plan asks for more"
     assert cnn.runs.job("adam", {"lr": 0.1, "schedule": "constant", "l2": 0.5}, 101).config["l2"] == 0.5
+
+
+@pytest.fixture
+def worked(monkeypatch):
+    """Gives the command line of a script some arguments, and tells what it worked on."""
+    for name in ("settle_process", "stop_by_signals"):  # this process has its own settings and signals
+        monkeypatch.setattr(search, name, lambda: None)
+
+    def command(*arguments, arm="tuning"):
+        monkeypatch.setattr(sys, "argv", ["tune.py", *arguments])
+        found = []
+        search.command("", arm=arm, work=found.append)
+        return found
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("epochs=20", "figure.tuning.epochs=20"),
+        ("++epochs=20", "figure.tuning.epochs=20"),
+        ("train_examples=50", "figure.tuning.train_examples=50"),
+        ("scale.max_test=50", "figure.tuning.train_examples=50"),
+    ],
+)
+def test_an_override_of_what_the_plan_sets_is_refused_with_its_remedy(worked, capsys, override, remedy):
+    given = ["--figure", "fig1_mnist,fig4", *IMAGES[1:]]
+    with pytest.raises(SystemExit):
+        worked(*given, override)
+    told = capsys.readouterr().err
+    key, _, value = override.lstrip("+").partition("=")
+    assert f"{key}={value} would change nothing: for trials of fig4 the plan" in told and f"Give {remedy} in" in told
+    if override == "epochs=20":
+        (trials,) = worked("--figure", "fig4", *IMAGES[1:], remedy)
+        assert trials.epochs == 20
+
+
+def test_an_override_of_what_no_plan_sets_holds(worked):
+    (trials,) = worked("--figure", "fig1_mnist", *IMAGES[1:], "epochs=20")
+    assert trials.epochs == 20
+    (trials,) = worked("--figure", "fig4", *IMAGES[1:], "train_examples=50", arm="matching")
+    assert trials.runs.base.train_examples == 50
+    (trials,) = worked("--figure", "fig4", *IMAGES[1:], "figure.tuning.epochs=null", "epochs=20")
+    assert trials.epochs == 20
 
 
 def test_the_index_names_the_trials_of_all_rounds(tmp_path, monkeypatch):

@@ -29,6 +29,8 @@ TUNING = "tuning"
 """The arm of trials that settings are chosen from."""
 OBJECTIVE = {"l2": "l2", "input_dropout": "model.input_dropout", "hidden_dropout": "model.hidden_dropout"}
 """Settings that belong to the objective and not to an optimizer, and their keys: only matching varies them."""
+PLANNED_BY = {"epochs": "epochs", "train_examples": "train_examples", "scale.max_test": "train_examples"}
+"""By which part of a ``Plan`` each key of its ``settings`` is set."""
 
 
 def command(description: str | None, *, arm: str, work: Callable[[Trials], None]) -> None:
@@ -43,6 +45,8 @@ def command(description: str | None, *, arm: str, work: Callable[[Trials], None]
     with shown_kindly():
         overrides = ["dataset.stand_in=forbid", "evaluate_at=[]", *given.overrides]
         figures = chosen_figures(given.figure)
+        for figure in figures:  # before the first is worked on, which may take hours
+            check_heeded(given.overrides, figure, arm=arm)
         for figure in figures:
             try:
                 work(Trials(figure, scale=given.scale, arm=arm, overrides=overrides))
@@ -66,6 +70,30 @@ class Plan:
     seeds: int = len(TUNING_SEEDS)
     extensions: int = MOST_EXTENSIONS
     search: Mapping[str, Mapping[str, Sequence]] = field(default_factory=dict)
+
+    def settings(self, arm: str) -> dict[str, int]:
+        """The keys of a run's config that the plan sets for trials of that arm, and what to."""
+        found = {} if self.epochs is None else {"epochs": self.epochs}
+        if self.train_examples is not None and arm == TUNING:
+            found |= {"train_examples": self.train_examples, "scale.max_test": self.train_examples}  # none is by tests
+        return found
+
+
+def check_heeded(overrides: Sequence[str], figure: str, *, arm: str) -> None:
+    """UserError where one of ``overrides`` is of what the figure's plan sets, which then holds for the trials."""
+    given = {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in overrides)}
+    if not given.keys() & PLANNED_BY:
+        return
+    for key, planned in plan_of(figure, overrides).settings(arm).items():
+        if key in given:
+            raise UserError(
+                f"{key}={given[key]} would change nothing: for trials of {figure} the plan in its config sets {key} to "
+                f"{planned}. Give figure.tuning.{PLANNED_BY[key]}={given[key]} in its place."
+            )
+
+
+def plan_of(figure: str, overrides: Sequence[str]) -> Plan:
+    return Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
 
 
 class Composed:
@@ -138,12 +166,8 @@ class Trials:
                 f"FIGURE={others}."
             )
         overrides = [f"scale={scale}", f"arm={arm}", *overrides]
-        plan = Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
-        if plan.epochs is not None:
-            overrides.append(f"epochs={plan.epochs}")
-        if plan.train_examples is not None and arm == TUNING:
-            fewer = plan.train_examples
-            overrides += [f"train_examples={fewer}", f"scale.max_test={fewer}"]  # no trial is chosen by tests
+        plan = plan_of(figure, overrides)
+        overrides += [f"{key}={value}" for key, value in plan.settings(arm).items()]
         self.runs = Composed(figure, overrides, optimizers)
         base = self.runs.base
         self.plan = plan
