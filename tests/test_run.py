@@ -1,3 +1,6 @@
+import shlex
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,6 +53,14 @@ def test_what_a_run_cannot_use_is_refused_by_key_value_and_remedy(tmp_path, over
     with pytest.raises(UserError, match=message):
         job(*overrides, results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_the_command_of_a_run_can_be_given_to_a_shell_again(monkeypatch):
+    before = job().key
+    words = ["experiments/mlp.py", "-m", "model.hidden=[5, 4]", "optimizer.lr=1e-3,1e-2", "curve='it is mine'"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert shlex.split(job().command) == words
+    assert job().key == before
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused_before_anything_is_trained(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import dataclasses
 import datetime
 import functools
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ def prepare(cfg: DictConfig) -> Job:
         on_grid_edge=given["on_grid_edge"],
         device="cpu",
         checkpoint_every=given["checkpoint_every"],
-        command=" ".join(sys.argv),
+        command=shlex.join(sys.argv),
     )
     return job if torch.device(given["device"]).type == "cpu" else job.on_gpu(given["device"])
 
