@@ -51,8 +51,11 @@ class Segment:
         return [torch.zeros_like(theta) for _ in self.state_names]
 
     def judged(self, theta: Tensor, state: Sequence[Tensor]) -> Tensor:
-        """What the members are evaluated by: their parameters, or an average that the rule keeps of them. That starts
-        from zero, as the parameters of all that trains in step do."""
+        """What the members are evaluated by: their parameters, or an average that the rule keeps of them.
+
+        That starts from zero, as the parameters of regressions do. ``ModelsInStep``, whose parameters start anywhere,
+        is given no rule that keeps one: see ``run.is_captured``.
+        """
         name = self.members[0].optimizer.judged
         return theta if name is None else state[self.state_names.index(name)]
 
