@@ -1,6 +1,8 @@
+import errno
 import itertools
 import re
 import shlex
+import socket
 import subprocess
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from tiny_data import OVERRIDES
 
 from adam_repro import records
 from adam_repro.app import compose
+from adam_repro.locks import Lock
 from adam_repro.run import checkpoint_of, execute, prepare
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.sweep import (
@@ -160,6 +163,26 @@ def test_of_two_sweeps_one_trains_a_group_and_the_other_finds_it_done(trio):
     theirs.give_back(0)
     assert ours.take(0) is None
     assert list(trio[0].folder.parents[2].glob("checkpoints/*")) == []
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize(("fault", "everybody"), [(errno.ENOSYS, False), (errno.ENOLCK, True)])
+def test_without_locks_of_the_file_system_a_file_is_one_and_where_they_fail_everybody_gets_it(
+    tmp_path, monkeypatch, fault, everybody
+):
+    def flock(descriptor, operation):
+        raise OSError(fault, "as of this file system")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    ours, theirs = (Lock(tmp_path / "a.lock") for _ in range(2))
+    assert (ours.take(), theirs.take()) == (True, everybody)
+    ours.give_back()
+    assert theirs.take()
+    theirs.give_back()
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (tmp_path / "a.lock").write_text(f"{killed.pid}\n{socket.gethostname()}\n")
+    assert any(ours.take() for _ in range(10)), "nobody holds it"
 
 
 def test_the_command_that_uploads_is_named_with_the_place_of_the_runs(tmp_path, capsys):

@@ -17,8 +17,11 @@ class Lock:
 
     ``guards``: what is written under the lock. What writes of it have left that were cut off is removed when the lock
     is taken. Of what two sweeps share in different groups, as runs, that may be a write of the other's that goes on:
-    ``records.write_atomically`` then writes again. Where a file system knows no locks everybody gets one: two
-    processes then do the same work, and write the same.
+    ``records.write_atomically`` then writes again.
+
+    On a file system without ``flock`` filelock warns, and the file itself is the lock: of a process that was killed it
+    stays, until another process on the same machine asks for it, or until somebody deletes it by hand. Where ``flock``
+    is there and fails, everybody gets the lock: two processes then do the same work, and write the same.
     """
 
     def __init__(self, path: Path, guards: Sequence[Path] = ()):
