@@ -21,7 +21,8 @@ class Lock:
 
     On a file system without ``flock`` filelock warns, and the file itself is the lock: of a process that was killed it
     stays, until another process on the same machine asks for it, or until somebody deletes it by hand. Where ``flock``
-    is there and fails, everybody gets the lock: two processes then do the same work, and write the same.
+    is there and fails, everybody gets the lock, as filelock 3 may give it to everybody without ``flock``, too: two
+    processes then do the same work, and write the same.
     """
 
     def __init__(self, path: Path, guards: Sequence[Path] = ()):
