@@ -10,6 +10,7 @@ from adam_repro.matching import (
     SCHEDULES,
     distance,
     distance_in_passes,
+    distance_of_a_miss,
     family,
     levels,
     plotted,
@@ -80,6 +81,14 @@ def test_a_level_that_is_missed_counts_a_pass_beyond_the_last_and_one_that_is_be
     stays = pd.Series([0.75, 2.0, 2.0, 2.0], index=[0, 1, 2, 3])
     missed = [math.log(5 / passes) for passes in (2, 3, 4)]
     assert distance_in_passes(stays, HALVES) == pytest.approx(np.sqrt(np.square(missed).sum() / 4))
+
+
+def test_all_runs_that_reach_no_level_are_equally_far():
+    stays = pd.Series([9.0, 8.0, 7.0, 6.0], index=[0, 1, 2, 3])
+    assert distance_in_passes(stays, HALVES) == pytest.approx(distance_of_a_miss(HALVES, passes=4))
+    assert distance_of_a_miss(HALVES, passes=4) == pytest.approx(
+        np.sqrt(np.mean([math.log(5 / passes) ** 2 for passes in (1, 2, 3, 4)]))
+    )
 
 
 def test_levels_are_printed_costs_below_all_before_them_within_the_passes_of_ours():

@@ -151,6 +151,14 @@ def test_how_sharply_a_choice_is_told_is_how_far_off_all_others_are():
     assert found.factors["schedule"].ratio == pytest.approx(3)
 
 
+def test_a_rival_that_reaches_no_level_is_told():
+    found = trials.recovered(pd.read_csv(REFERENCE / "fig2_dropout" / "matching.csv"), "2a")
+    (adagrad,) = (each for each in found if each.curve == "AdaGrad")
+    assert adagrad.factors["schedule"].missed and not adagrad.factors["lr"].missed
+    without = trials.recovered(pd.read_csv(REFERENCE / "fig2_dropout" / "matching.csv"))
+    assert not any(factor.missed for each in without for factor in each.factors.values())
+
+
 def test_one_objective_for_all_curves_is_the_best_of_those_that_all_have():
     rows = [
         ("adam", "data", 0.01, 0.1, "constant", 1e-4),

@@ -74,6 +74,12 @@ def distance_in_passes(ours: pd.Series, printed: pd.Series) -> float:
     return float(np.sqrt(np.mean(np.log(passes / (printed.index + 1)) ** 2)))
 
 
+def distance_of_a_miss(printed: pd.Series, *, passes: int) -> float:
+    """``distance_in_passes`` of a run of so many passes that comes down to none of the levels."""
+    reached = levels(printed, passes=passes).index + 1
+    return float(np.sqrt(np.mean(np.log((passes + 1) / reached) ** 2)))
+
+
 def levels(printed: pd.Series, *, passes: int) -> pd.Series:
     """The costs of a printed curve that are below all before them, by x, of its first so many passes."""
     return _fall(printed[printed.index < passes])

@@ -141,7 +141,7 @@ def _matched(folder: Path) -> dict[str, Any]:
     matching = pd.read_csv(folder / "matching.csv")
     nearest = matching.groupby(["curve", "schedule"])["distance"].min()
     distances = {trials.label(str(name)): rows.droplevel(0) for name, rows in nearest.groupby("curve")}
-    found = trials.recovered(matching)
+    found = trials.recovered(matching, FRAMES[folder.name].panel)
     passes = trials.compared_passes(matching)
     levels = {trials.label(str(name)): rows["levels"].max() for name, rows in matching.groupby("curve") if passes}
     tuning, rates = folder / "tuning.csv", folder / "dropout_rates.csv"
@@ -202,5 +202,7 @@ def _decided(curve: trials.Recovered) -> str:
     kinds: dict[str, list[str]] = {"sharply": [], "weakly": [], "open": []}
     for name, factor in curve.factors.items():
         rival = trials.value_in_words(name, factor.rival)
-        kinds[factor.decided].append(f"{FACTORS.get(name, name)} ({factor.ratio:.2f} times as far with {rival})")
+        missed = ", which reaches no level" if factor.missed else ""
+        told = f"{FACTORS.get(name, name)} ({factor.ratio:.2f} times as far with {rival}{missed})"
+        kinds[factor.decided].append(told)
     return "; ".join(f"*{kind}* {', '.join(choices)}" for kind, choices in kinds.items() if choices)

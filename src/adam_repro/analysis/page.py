@@ -25,6 +25,7 @@ from adam_repro.analysis.claims import LEDGER, VERDICTS, of_figure
 from adam_repro.analysis.claims.comparisons import reduced
 from adam_repro.analysis.claims.everywhere import OVERVIEW
 from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.figures.panels import FRAMES
 from adam_repro.analysis.headlines import HEADLINES, rows_of
 from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, built, effect, gather_verdicts, shortfall
@@ -91,7 +92,7 @@ def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
         "caption": CAPTIONS[folder.name],
         "verdicts": rows_of([claim.id for claim in of_figure(folder.name)], verdicts),
         "choices": trials.choices(pd.read_csv(tuning)) if tuning.is_file() else [],
-        "recovered": [] if matches is None else trials.recovered(matches),
+        "recovered": [] if matches is None else trials.recovered(matches, FRAMES[folder.name].panel),
         "dropout_rates": trials.dropout_rates(pd.read_csv(rates)) if rates.is_file() else [],
         "compared_passes": None if matches is None else trials.compared_passes(matches),
     }

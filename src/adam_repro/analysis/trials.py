@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.figures.panels import SCHEDULES
+from adam_repro.matching import distance_of_a_miss
 
 Settings = dict[str, Any]
 OF_A_TRIAL = ("curve", "extension", "seed", "status", "train_cost")
@@ -55,11 +57,13 @@ class Match:
 
 @dataclass(frozen=True)
 class Factor:
-    """How much farther off the nearest setting lies in which ``name`` has another value, that of ``rival``."""
+    """How much farther off the nearest setting lies in which ``name`` has another value, that of ``rival``; ``missed``:
+    so far as it is only because runs that reach no level are all taken for equally far."""
 
     name: str
     rival: Any
     ratio: float
+    missed: bool
 
     @property
     def decided(self) -> str:
@@ -128,21 +132,36 @@ def compared_passes(matching: pd.DataFrame) -> int | None:
     return int(passes)
 
 
-def recovered(matching: pd.DataFrame) -> list[Recovered]:
-    """What is recovered for each curve of a ``matching.csv``; settings that diverged are left out."""
+def recovered(matching: pd.DataFrame, panel: str | None = None) -> list[Recovered]:
+    """What is recovered for each curve of a ``matching.csv``, compared with those printed in ``panel``; settings that
+    diverged are left out."""
     finished = matching[np.isfinite(matching["distance"])]
     rates = matching.groupby("curve")["lr"].agg(["min", "max"])
     nearest = finished.groupby(["l2", "plotted", "curve"])["distance"].min().unstack("curve").dropna()
     objective = (nearest**2).sum(axis=1).idxmin()
     ranked = finished.sort_values("distance", kind="stable")
+    passes = compared_passes(matching)
+    misses = {} if panel is None or passes is None else _misses(panel, passes)
     return [
-        _recovered(curve, ranked[ranked["curve"] == curve], objective, edges=tuple(rates.loc[curve]))
+        _recovered(
+            curve,
+            ranked[ranked["curve"] == curve],
+            objective,
+            edges=tuple(rates.loc[curve]),
+            miss=misses.get(label(curve), np.inf),
+        )
         for curve in finished["curve"].unique()
     ]
 
 
+def _misses(panel: str, passes: int) -> dict[str, float]:
+    """The distance from each printed curve of a run that reaches none of its levels."""
+    curves = paper_curves(panel).set_index("epoch").groupby("curve")["training_cost"]
+    return {str(curve): distance_of_a_miss(printed, passes=passes) for curve, printed in curves}
+
+
 def _recovered(
-    curve: str, ranked: pd.DataFrame, objective: tuple[float, str], *, edges: tuple[float, float]
+    curve: str, ranked: pd.DataFrame, objective: tuple[float, str], *, edges: tuple[float, float], miss: float
 ) -> Recovered:
     names = _settings_of(ranked, OF_A_MATCH)
 
@@ -155,17 +174,19 @@ def _recovered(
     distinct = ranked[(ranked["l2"] > 0) | (ranked["plotted"] == "data")]  # without a penalty both costs are one
     nearest, *runners_up = matches(distinct.drop_duplicates(["schedule", "l2", "plotted"]).head(1 + RUNNERS_UP))
     told = names if nearest.plotted == EITHER else (*names, "plotted")
-    factors = {name: factor for name in told if (factor := _factor(ranked, name))}
+    factors = {name: factor for name in told if (factor := _factor(ranked, name, miss))}
     (shared,) = matches(ranked[(ranked["l2"] == objective[0]) & (ranked["plotted"] == objective[1])].head(1))
     return Recovered(label(curve), nearest, runners_up, factors, shared, on_edge=nearest.settings["lr"] in edges)
 
 
-def _factor(ranked: pd.DataFrame, name: str) -> Factor | None:
+def _factor(ranked: pd.DataFrame, name: str, miss: float) -> Factor | None:
     best = ranked.iloc[0]
     others = ranked[ranked[name] != best[name]]
     if others.empty:
         return None
-    return Factor(name, others.iloc[0][name], float(others.iloc[0]["distance"] / best["distance"]))
+    rival = others.iloc[0]
+    missed = bool(np.isclose(rival["distance"], miss, rtol=1e-6))  # a table has nine digits
+    return Factor(name, rival[name], float(rival["distance"] / best["distance"]), missed)
 
 
 def dropout_rates(tried: pd.DataFrame) -> list[Rates]:
