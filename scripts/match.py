@@ -63,8 +63,8 @@ def match(trials: Trials) -> None:
         told = "the ratio"
     save(trials, "matching.csv", rows, printed, passes)
     variant, shared = trials.runs.base.variant, nearest_with_one_objective(rows)
-    for curve in printed:
-        best, *others = nearest(rows, curve)
+    ranked = {curve: nearest(rows, curve) for curve in printed}
+    for curve, (best, *others) in ranked.items():
         if math.isinf(best["distance"]):
             raise UserError(
                 f"No setting of {curve} comes near: all diverged, or nothing is printed of its first passes."
@@ -83,10 +83,9 @@ def match(trials: Trials) -> None:
         write_settings(path, curve=curve, settings=best["settings"], labels={}, why=why, dropout=dropout)
         print(f"{curve + variant:>20}  distance {best['distance']:.4f}  {best['settings']}, {best['plotted']} cost")
     if trials.runs.base.model.get("hidden_dropout"):  # the rate of IMDB's words is the paper's
-        chosen = {curve: nearest(rows, curve)[0] for curve in printed}
-        asked = [(curve, settings) for curve in printed for settings in with_dropout_rates(chosen[curve]["settings"])]
+        asked = [(curve, each) for curve in printed for each in with_dropout_rates(ranked[curve][0]["settings"])]
         found = measure(trials, asked, seeds, printed, apart)
-        found = [row for row in found if row["plotted"] == chosen[row["curve"]]["plotted"]]
+        found = [row for row in found if row["plotted"] == ranked[row["curve"]][0]["plotted"]]
         save(trials, "dropout_rates.csv", found, printed, passes)
         for rates in dropout_rates(pd.read_csv(trials.folder / "dropout_rates.csv")):
             where = f"dropout of {rates.input:g} of the input, {rates.hidden:g} of hidden units"

@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from adam_repro.analysis.targets import SOLO, TIMED
 from adam_repro.data import Dataset
 from adam_repro.dropout import Dropout
 from adam_repro.optimizers import Adam
@@ -65,6 +66,12 @@ def test_a_rivals_steps_are_its_own(workloads):
             learner = workloads.solo(workload, rule)
             rules = {type(learner.optimizer)} if workload.population is None else {m.rule[0] for m in learner.members}
             assert rules == {rule}
+
+
+def test_every_step_that_the_report_takes_is_timed(workloads):
+    timed = {(name, variant) for name, each in workloads.WORKLOADS.items() for variant, _ in workloads.variants(each)}
+    for workload, dropout in TIMED.values():
+        assert (workload, f"solo Adam{dropout}" if dropout else SOLO) in timed
 
 
 def test_what_is_timed_without_dropout_has_none(workloads):

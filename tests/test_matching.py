@@ -98,4 +98,5 @@ def test_levels_are_printed_costs_below_all_before_them_within_the_passes_of_our
 
 
 def test_without_a_level_the_distance_is_infinite():
-    assert distance_in_passes(HALVES, pd.Series([0.1], index=[9])) == math.inf
+    late = pd.Series([0.1], index=[9])
+    assert distance_in_passes(HALVES, late) == distance_of_a_miss(late, passes=4) == math.inf

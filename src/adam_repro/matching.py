@@ -75,8 +75,10 @@ def distance_in_passes(ours: pd.Series, printed: pd.Series) -> float:
 
 
 def distance_of_a_miss(printed: pd.Series, *, passes: int) -> float:
-    """``distance_in_passes`` of a run of so many passes that comes down to none of the levels."""
+    """``distance_in_passes`` of a run of so many passes that comes down to none of the levels; infinite without any."""
     reached = levels(printed, passes=passes).index + 1
+    if reached.empty:
+        return math.inf
     return float(np.sqrt(np.mean(np.log((passes + 1) / reached) ** 2)))
 
 
