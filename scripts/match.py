@@ -1,10 +1,10 @@
 """Find the settings that draw a figure's printed curves: `make match FIGURE=fig1_mnist`.
 
 A first round tries the whole family on one seed, a second one the neighbourhood of the nearest setting on all tuning
-seeds. Where the figure's config has a `tuning` node with a search space, because its own length takes days, what the
-tuning tries first is tried, with its passes and seeds and all examples, and compared by the passes until each level.
-Curves with dropout are matched by a command of their own, with ARGS=dropout=with; where the paper does not state the
-rates, a last round tries others with the nearest settings. Writes, below results/<scale>/<figure>/,
+seeds. Where the figure's config has a `matching` node, or else a `tuning` node with a search space, because its own
+length takes days, what that lists is tried, with its passes and seeds and all examples, and compared by the passes
+until each level. Curves with dropout are matched by a command of their own, with ARGS=dropout=with; where the paper
+does not state the rates, a last round tries others with the nearest settings. Writes, below results/<scale>/<figure>/,
 `matched/<curve>.yaml` and `matching.csv`: one line for each setting, with its distance from the printed curve under
 both readings of "training cost", and its final cost (so the file is also the sweep over L2); and `dropout_rates.csv`,
 one line for each curve and pair of rates. `make adopt` makes the settings the project's.
@@ -34,7 +34,7 @@ from adam_repro.matching import (
     with_dropout_rates,
 )
 from adam_repro.protocol import TUNING_SEEDS, Grid
-from adam_repro.search import Trials, command, table, write_settings
+from adam_repro.search import MATCHING, Trials, command, table, write_settings
 
 RUNNERS_UP = 3
 Distance = Callable[[pd.Series, pd.Series], float]
@@ -52,7 +52,7 @@ def match(trials: Trials) -> None:
     if trials.plan.search:
         passes: int | None = trials.epochs
         seeds, apart = TUNING_SEEDS[: trials.plan.seeds], distance_in_passes
-        rows = measure(trials, as_tuned(trials, grids), seeds, printed, apart)
+        rows = measure(trials, as_planned(trials, grids), seeds, printed, apart)
         told = f"the ratio of passes until each level, in {passes} passes,"
     else:
         passes, seeds, apart = None, TUNING_SEEDS, distance
@@ -120,8 +120,8 @@ def printed_curve(trials: Trials, curve: str):
     return points[points["curve"] == trials.runs.label(curve)].set_index("epoch")["training_cost"]
 
 
-def as_tuned(trials: Trials, grids: dict[str, Grid]) -> Asked:
-    """What the tuning tries first, under the figure's own L2 strength."""
+def as_planned(trials: Trials, grids: dict[str, Grid]) -> Asked:
+    """What the figure's plan lists, under the figure's own L2 strength."""
     l2 = trials.runs.base.l2
     return [(curve, {**settings, "l2": l2}) for curve, grid in grids.items() for settings in grid.trials()]
 
@@ -160,4 +160,4 @@ def nearest_with_one_objective(rows: list[dict]) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    command(__doc__, arm="matching", work=match)
+    command(__doc__, arm=MATCHING, work=match)

@@ -13,7 +13,8 @@ from tiny_data import OVERRIDES
 from adam_repro import records, search
 from adam_repro.app import compose
 from adam_repro.errors import UserError
-from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS
+from adam_repro.matching import SCHEDULES
+from adam_repro.protocol import MOST_EXTENSIONS, TUNING_SEEDS, Grid
 from adam_repro.run import execute
 from adam_repro.search import Plan, Trials, chosen_figures, write_settings
 
@@ -42,6 +43,19 @@ def test_a_plan_takes_the_place_of_the_figures_length_and_narrows_its_grids(cnn)
 def test_trials_that_are_compared_with_printed_curves_take_every_example(cnn):
     matching = Trials("fig3_first_epochs", scale="paper", arm="matching", overrides=IMAGES)
     assert (matching.epochs, matching.runs.base.train_examples, matching.search) == (4, None, cnn.search)
+
+
+@pytest.mark.parametrize(("figure", "passes"), [("fig2_dropout", 10), ("fig2_deterministic", 26)])
+def test_printed_curves_may_have_a_plan_of_their_own_which_tries_every_schedule(figure, passes):
+    overrides = ["dataset._target_=tiny_data.load", "results=unused"]
+    matching = Trials(figure, scale="paper", arm="matching", overrides=overrides)
+    assert (matching.epochs, matching.plan.seeds) == (passes, 1)
+    tuning = Trials(figure, scale="paper", arm="tuning", overrides=overrides)
+    assert (tuning.epochs, tuning.plan.extensions) == (10, 1), "what is tuned stays as it was"
+    for curve in matching.plan.search:
+        grid = Grid.of(matching.search[curve], name=curve)
+        assert set(grid.others["schedule"]) == set(SCHEDULES)
+        assert len(grid.trials()) == 12
 
 
 def test_what_the_plan_does_not_name_stays():
@@ -95,6 +109,9 @@ def test_an_override_of_what_the_plan_sets_is_refused_with_its_remedy(worked, ca
     key, _, value = override.lstrip("+").partition("=")
     assert f"{key}={value} would change nothing: for trials of fig4 the plan" in told and f"Give {remedy} in" in told
     if override == "epochs=20":
+        with pytest.raises(SystemExit):
+            worked("--figure", "fig2_dropout", *IMAGES[1:], override, arm="matching")
+        assert "Give figure.matching.epochs=20 in" in capsys.readouterr().err
         (trials,) = worked("--figure", "fig4", *IMAGES[1:], remedy)
         assert trials.epochs == 20
 

@@ -5,8 +5,8 @@ either reading of "training cost", with the penalty or without. Dropout rates ar
 figure, and are tried with what is nearest otherwise. The distance of a run from a printed curve is the root
 mean square of the logarithm of their ratio, over the printed points that the run reaches.
 
-Where runs of a figure's own length take days, the settings that its tuning tries first are compared over as many
-passes as it takes, by the time until each level: of so short a run that tells more than its costs.
+Where runs of a figure's own length take days, the settings that its config lists are compared over as many passes as it
+says, by the time until each level: of so short a run that tells more than its costs.
 """
 
 from __future__ import annotations

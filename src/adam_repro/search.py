@@ -25,8 +25,8 @@ from adam_repro.surroundings import PROJECT_ROOT
 
 LIKE = "adam"
 """Whose search space an optimizer gets that brings none of its own: steps of Adam's size are the usual ones."""
-TUNING = "tuning"
-"""The arm of trials that settings are chosen from."""
+TUNING, MATCHING = "tuning", "matching"
+"""The arms of trials that settings are chosen from: by their costs, and by their distances from printed curves."""
 OBJECTIVE = {"l2": "l2", "input_dropout": "model.input_dropout", "hidden_dropout": "model.hidden_dropout"}
 """Settings that belong to the objective and not to an optimizer, and their keys: only matching varies them."""
 PLANNED_BY = {"epochs": "epochs", "train_examples": "train_examples", "scale.max_test": "train_examples"}
@@ -58,7 +58,8 @@ def command(description: str | None, *, arm: str, work: Callable[[Trials], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a figure's settings are tuned where its own length would take days: the ``tuning`` node of its config.
+    """How a figure's settings are tuned where its own length would take days: the ``tuning`` node of its config. They
+    are matched in the same way, or by a ``matching`` node of its own.
 
     ``epochs`` and ``train_examples``, where given, take the place of the figure's; ``seeds`` is how many of the tuning
     seeds are used, ``extensions`` how often a side of a grid may be extended, and ``search`` the narrower grids, by
@@ -84,16 +85,21 @@ def check_heeded(overrides: Sequence[str], figure: str, *, arm: str) -> None:
     given = {key.lstrip("+~"): value for key, _, value in (override.partition("=") for override in overrides)}
     if not given.keys() & PLANNED_BY:
         return
-    for key, planned in plan_of(figure, overrides).settings(arm).items():
+    for key, planned in plan_of(figure, overrides, arm=arm).settings(arm).items():
         if key in given:
             raise UserError(
                 f"{key}={given[key]} would change nothing: for trials of {figure} the plan in its config sets {key} to "
-                f"{planned}. Give figure.tuning.{PLANNED_BY[key]}={given[key]} in its place."
+                f"{planned}. Give figure.{planned_in(figure, arm)}.{PLANNED_BY[key]}={given[key]} in its place."
             )
 
 
-def plan_of(figure: str, overrides: Sequence[str]) -> Plan:
-    return Plan(**Composed(figure, overrides).base.figure.get("tuning", {}))
+def plan_of(figure: str, overrides: Sequence[str], *, arm: str) -> Plan:
+    return Plan(**Composed(figure, overrides).base.figure.get(planned_in(figure, arm), {}))
+
+
+def planned_in(figure: str, arm: str) -> str:
+    """The node of a figure's config that has the plan for trials of that arm."""
+    return MATCHING if arm == MATCHING and MATCHING in node_of(figure) else TUNING
 
 
 class Composed:
@@ -166,7 +172,7 @@ class Trials:
                 f"FIGURE={others}."
             )
         overrides = [f"scale={scale}", f"arm={arm}", *overrides]
-        plan = plan_of(figure, overrides)
+        plan = plan_of(figure, overrides, arm=arm)
         overrides += [f"{key}={value}" for key, value in plan.settings(arm).items()]
         self.runs = Composed(figure, overrides, optimizers)
         base = self.runs.base
