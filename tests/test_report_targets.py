@@ -67,6 +67,12 @@ def test_steps_of_sfo_are_its_own_minibatches(tmp_path):
     found = {arrival.curve: arrival for arrival in at_first}
     assert (found["Adam"].passes, found["SFO"].passes) == (2, 2)
     assert (found["Adam"].steps, found["SFO"].steps) == (2 * STEPS, 2 * 24)
+    step_ms = {("mlp", "Adam without dropout"): 2.0}
+    timed = {N: times_to_target(FigureData.load(folder), step_ms, {N: 1.5})[:2] for N in (24, 12)}
+    seconds = {N: {arrival.curve: arrival.seconds for arrival in found} for N, found in timed.items()}
+    assert seconds[24]["Adam"] == seconds[12]["Adam"] == pytest.approx(2 * STEPS * 0.002)
+    assert seconds[24]["SFO"] == pytest.approx(1.5 * 2 * STEPS * 0.002), "a pass of its own, in passes of Adam"
+    assert seconds[12]["SFO"] is None, "so many minibatches were not timed"
 
 
 def test_steps_with_dropout_are_not_taken_for_steps_without(tmp_path):

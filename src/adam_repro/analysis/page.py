@@ -1,7 +1,7 @@
 """The report: one page for all results of a scale, self-contained, with every figure, verdict and table.
 
 Everything on it is read from the files of ``results/<scale>/``, and the time of a step from the reference's
-bench.json. Equal files give equal bytes.
+bench.json, that of SFO from its measurements. Equal files give equal bytes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims import LEDGER, VERDICTS, of_figure
 from adam_repro.analysis.claims.comparisons import reduced
 from adam_repro.analysis.claims.everywhere import OVERVIEW
+from adam_repro.analysis.claims.section6_2 import sfo_over_adam
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.panels import FRAMES
 from adam_repro.analysis.headlines import HEADLINES, rows_of
-from adam_repro.analysis.measurements import load
+from adam_repro.analysis.measurements import Measurements, load
 from adam_repro.analysis.report import TEMPLATES, built, effect, gather_verdicts, shortfall
 from adam_repro.analysis.statistics import over_seeds
 from adam_repro.analysis.targets import Arrival, solo_steps, times_to_target
@@ -53,8 +54,9 @@ def write(results: Path, reference: Path) -> Path | None:
     verdicts = gather_verdicts(results)
     path = reference / "bench" / "bench.json"
     bench = json.loads(path.read_text()) if path.is_file() else None
+    timing = _timing(bench, reference / "sfo_cost")
     sheet = results / OVERVIEW / PICTURE
-    figures = [_shown(results / name, verdicts, bench) for name in CAPTIONS if there[name]]
+    figures = [_shown(results / name, verdicts, timing) for name in CAPTIONS if there[name]]
     waiting = [_named(results / name, verdicts) for name in CAPTIONS if not there[name]]
     page = (
         TEMPLATES.overlay(autoescape=True)
@@ -98,20 +100,28 @@ def _named(folder: Path, verdicts: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _shown(folder: Path, verdicts: pd.DataFrame, bench: dict[str, Any] | None) -> dict[str, Any]:
+def _timing(bench: dict[str, Any] | None, sfo_cost: Path) -> dict[str, Any]:
+    """How long steps and SFO's passes take, as ``times_to_target`` asks, as far as it was measured."""
+    measured = Measurements.load(sfo_cost) if sfo_cost.is_dir() else None
+    return {
+        "step_ms": solo_steps(bench) if bench else {},
+        "sfo_pass": {N: math.exp(d.mean()) for N, d in sfo_over_adam(measured).items()} if measured else {},
+    }
+
+
+def _shown(folder: Path, verdicts: pd.DataFrame, timing: dict[str, Any]) -> dict[str, Any]:
     """What it says besides of a figure that has results."""
     data = load(folder)
-    steps = solo_steps(bench) if bench else {}
     return {
         **_named(folder, verdicts),
         "facts": data.provenance,
         "picture": picture(folder / PICTURE),
-        **(_of_training(data, steps) if isinstance(data, FigureData) else {"ends": [], "short": "", "arrivals": []}),
+        **(_of_training(data, timing) if isinstance(data, FigureData) else {"ends": [], "short": "", "arrivals": []}),
     }
 
 
-def _of_training(data: FigureData, step_ms: dict[tuple[str, str], float]) -> dict[str, Any]:
-    return {"ends": _ends(data), "short": reduced(data), "arrivals": times_to_target(data, step_ms)}
+def _of_training(data: FigureData, timing: dict[str, Any]) -> dict[str, Any]:
+    return {"ends": _ends(data), "short": reduced(data), "arrivals": times_to_target(data, **timing)}
 
 
 def picture(path: Path) -> dict[str, Any]:

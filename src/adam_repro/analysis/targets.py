@@ -62,11 +62,13 @@ class Arrival:
         return math.isinf(self.passes)
 
 
-def times_to_target(data: FigureData, step_ms: Mapping[tuple[str, str], float]) -> list[Arrival]:
+def times_to_target(
+    data: FigureData, step_ms: Mapping[tuple[str, str], float], sfo_pass: Mapping[int, float] | None = None
+) -> list[Arrival]:
     """The arrivals of each tuned curve at each level of the figure, by level, the first to arrive first.
 
-    ``step_ms``: milliseconds of a step by workload and optimizer, as ``solo_steps`` gives them; they are taken for real
-    data only.
+    ``step_ms``: milliseconds of a step by workload and optimizer, as ``solo_steps`` gives them; ``sfo_pass``: the time
+    of a pass of SFO in passes of Adam, by its number of minibatches. Both are taken for real data only.
     """
     data, facts = data.with_arm("tuned", {"sfo": "SFO"}), data.provenance  # which has nothing to tune
     figure, real = facts["figure"], facts["provenance"] == "real"
@@ -78,13 +80,16 @@ def times_to_target(data: FigureData, step_ms: Mapping[tuple[str, str], float]) 
         arrivals = []
         for curve, runs in data.arm("tuned").groupby("curve", sort=False):
             hyper = json.loads(runs["hyper"].iloc[0])
-            steps_a_pass = hyper.get("subfunctions", usual)  # SFO has minibatches of its own
+            minibatches = hyper.get("subfunctions")  # SFO has its own
+            steps_a_pass = minibatches or usual
             x = passes_to(data, curve, target)
             passes = float(np.median(x)) + 1
             optimizer, _, variant = curve.partition("+")
             workload, dropout = TIMED.get((figure, variant), ("", ""))
-            ms = step_ms.get((workload, optimizer + dropout)) if real else None
-            seconds = None if ms is None or math.isinf(passes) else passes * steps_a_pass * ms / 1000
+            timed, factor = (optimizer, 1.0) if minibatches is None else ("Adam", (sfo_pass or {}).get(minibatches))
+            ms = step_ms.get((workload, timed + dropout)) if real else None
+            known = ms is not None and factor is not None and math.isfinite(passes)
+            seconds = passes * usual * ms * factor / 1000 if known else None
             print_pass = None if printed is None else _printed_pass(printed, curve, target)
             missed = int(np.isinf(x).sum())
             arrivals.append(Arrival(target, curve, passes, passes * steps_a_pass, seconds, len(x), missed, print_pass))

@@ -165,10 +165,7 @@ def _least_cost_and_trend(data: FigureData, arm: str) -> tuple[pd.Series, pd.Ser
 def sfo_is_slower(data: Measurements) -> Finding:
     """Supported if the 95 % interval of the ratio, over repeats, lies inside [4, 12.5], contradicted if it has nothing
     of [5, 10], at the number of minibatches that SFO's authors recommend."""
-    d = np.log(seconds(data, "SFO") / seconds(data, "Adam"))
-    by_number = {
-        N: d[d.index.get_level_values("N") == N].to_numpy() for N in dict.fromkeys(d.index.get_level_values("N"))
-    }
+    by_number = sfo_over_adam(data)
     ours = by_number[RECOMMENDED]
     n = len(ours)
     low, high = np.exp(t_interval(ours, 0.95)) if n >= FEWEST_SEEDS else (math.nan, math.nan)
@@ -179,6 +176,12 @@ def sfo_is_slower(data: Measurements) -> Finding:
         f"minibatches of 128; {ratios}: it grows with N, which the paper does not state"
     )
     return Finding(True if inside else False if apart else None, math.exp(ours.mean()), low, high, n, note)
+
+
+def sfo_over_adam(data: Measurements) -> dict[int, np.ndarray]:
+    """By SFO's number of minibatches, the logarithms of the time of its pass over that of Adam's, one a repeat."""
+    d = np.log(seconds(data, "SFO") / seconds(data, "Adam"))
+    return {N: d[d.index.get_level_values("N") == N].to_numpy() for N in dict.fromkeys(d.index.get_level_values("N"))}
 
 
 def seconds(data: Measurements, optimizer: str) -> pd.Series:
