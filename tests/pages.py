@@ -90,7 +90,7 @@ def small_copy(folder: Path) -> Path:
         source, target = PROJECT_ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "wandb"))
         else:
             shutil.copyfile(source, target)
     (folder / ".venv").symlink_to(sys.prefix)

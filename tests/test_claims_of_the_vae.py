@@ -8,6 +8,8 @@ import pytest
 from made_up import write_vae_grid
 
 from adam_repro.analysis.claims import decide
+from adam_repro.analysis.claims.section6_4 import _worth_using
+from adam_repro.analysis.curves import FigureData
 
 IDS = {"L21a", "L21b", "L22", "L23a", "L23b", "L24", "P3"}
 
@@ -104,6 +106,15 @@ def test_a_setting_in_which_correction_alone_diverged_is_not_safe(tmp_path):
     row = verdicts(tmp_path, lost).loc["L22"]
     assert row["verdict"] == "inconclusive"
     assert "diverged with correction alone in 6, without it alone in 0" in row["note"]
+
+
+def test_a_form_that_diverged_on_some_seeds_is_of_no_use_by_those_that_are_left(tmp_path):
+    def survives(form, beta1, beta2, lr, seed):
+        lost = (beta1, beta2, lr) == (0, 0.9999, 1e-3) and (form != "corrected" or seed > 0)
+        return math.nan if lost else bowl(lr)
+
+    data = FigureData.load(write_vae_grid(tmp_path, survives))
+    assert _worth_using(data, [(0, 0.9999, 1e-3), (0, 0.999, 1e-3)]) == 1
 
 
 def test_the_best_result_is_named_with_its_test_bound(tmp_path):

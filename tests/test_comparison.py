@@ -51,6 +51,14 @@ def test_a_newcomer_is_ranked_and_told_apart_by_seed(tmp_path):
         assert words in sentence
 
 
+def test_ranks_are_by_the_means_that_ratios_are_of(tmp_path):
+    scattered = [0.1, 0.1, 0.1, 0.1, 5.0]  # arithmetic mean 1.08, geometric 0.22
+    result = found(tmp_path, [0.3] * 5, baseline={("tuned", "Adam"): scattered})
+    assert result.table["curve"].tolist() == ["Adam", "Mine"]
+    assert result.table["train_cost"].tolist() == pytest.approx([50**0.2 / 10, 0.3])
+    assert result.table.set_index("curve").loc["Adam", "ratio"] == pytest.approx(0.3 / (50**0.2 / 10))
+
+
 def test_a_newcomer_that_diverged_ranks_last(tmp_path):
     result = found(tmp_path, [math.nan] * 7, baseline={("tuned", "Adam"): [0.25] * 7})
     assert result.table["curve"].tolist() == ["Adam", "Mine"]

@@ -10,7 +10,7 @@ from made_up import write_figure
 from matplotlib.figure import Figure
 
 from adam_repro.analysis import figures
-from adam_repro.analysis.curves import FigureData
+from adam_repro.analysis.curves import FigureData, paper_curves
 from adam_repro.analysis.figures.section6_1 import fig1_mnist
 from adam_repro.analysis.measurements import Measurements
 from adam_repro.surroundings import PROJECT_ROOT
@@ -80,6 +80,11 @@ def test_real_data_lie_over_the_printed_curves_faintly(tmp_path):
     assert all(line.get_alpha() < 0.3 for line in printed(panels["tuned"]))
     assert "printed: AdaGrad" in words(panels["tuned"])
     assert "stand-in" not in words(panels["tuned"])
+
+
+def test_runs_that_end_before_a_printed_curve_begins_are_drawn_as_well(tmp_path):
+    assert paper_curves("1L").query("curve == 'AdaGrad'")["epoch"].min() > 2
+    assert "printed: AdaGrad" in words(drawn(tmp_path, epochs=2)["tuned"])
 
 
 def test_stand_in_data_are_stamped_and_never_lie_over_the_paper(tmp_path):

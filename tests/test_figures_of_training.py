@@ -177,6 +177,8 @@ def test_sfo_that_has_run_stands_with_the_tuned_and_its_masks_have_a_panel(tmp_p
     drawn = redraw(tmp_path)
     tuned = panel(drawn, "Tuned")
     assert own(tuned, "SFO").get_ydata()[-1] == pytest.approx(0.01, rel=0.01) and len(faint(tuned)) == 2
+    starts = {name: own(tuned, name).get_xdata()[0] for name in ("Adam", "SFO")}
+    assert starts == {"Adam": 0, "SFO": 1}, "in print SFO begins with the cost before its first step"
     masks = panel(drawn, "SFO and dropout masks")
     ends = {label.split(", lr")[0]: line.get_ydata()[-1] for label, line in lines(masks).items()}
     assert ends == pytest.approx({"SFO": 0.01, "SFO+dropout": 0.4, "SFO, frozen masks": 0.02}, rel=0.01)

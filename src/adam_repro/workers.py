@@ -186,8 +186,9 @@ def _send(connection: Connection, event: Epoch | Finished) -> None:
 @contextmanager
 def ready_to_train() -> Iterator[None]:
     """Processes started meanwhile begin with one thread in every library, and glibc (from 2.35) asks the kernel for
-    pages of 2 MB: products of large matrices then miss fewer translations of addresses. What the user has set of that
-    stays, and other libraries of C do not know the variable."""
+    pages of 2 MB: products of large matrices then miss fewer translations of addresses. It reads that as a process
+    starts, so that this cannot stand beside ``process.keep_memory``, which a process calls itself. What the user has
+    set of it stays, and other libraries of C do not know the variable."""
     given = os.environ.get(TUNABLES, "")
     tuned = given if HUGE_PAGES in given else ":".join(filter(None, [given, f"{HUGE_PAGES}=1"]))
     with _environment({**ONE_THREAD, TUNABLES: tuned}):

@@ -24,9 +24,9 @@ LOWER, HIGHER, OPEN = "lower", "higher", "not told apart"
 class Comparison:
     """A newcomer among the tuned curves of a figure.
 
-    ``table`` (``COLUMNS``) has a line for each curve, best first: its mean final training cost (NaN where a seed
-    diverged), and the ratio of the newcomer's cost to it, paired by seed, with the interval that decided. ``data``
-    holds both, as a figure is drawn from.
+    ``table`` (``COLUMNS``) has a line for each curve, best first: its final training cost, geometric mean over
+    seeds (NaN where one diverged), and the ratio of the newcomer's cost to it, paired by seed, with the interval that
+    decided. ``data`` holds both, as a figure is drawn from.
     """
 
     name: str
@@ -101,7 +101,7 @@ def _final_costs(data: FigureData) -> dict[str, pd.Series]:
 
 
 def _mean(costs: pd.Series) -> float:
-    return float(costs.mean(skipna=False))
+    return float(statistics.over_seeds(costs.to_numpy(), ratios=True)[0])
 
 
 def _joined(baseline: FigureData, newcomer: FigureData, name: str, shown: str, costs: Collection[str]) -> FigureData:

@@ -102,10 +102,16 @@ def commands_for(folder: Path) -> str:
 def paper_curves(panel: str) -> pd.DataFrame:
     """The printed curves of a panel ("1L", "1R", "2a", "2b", "3"), digitised: columns curve, epoch, training_cost.
 
-    ``epoch`` is the paper's x. It draws the cost of the first pass at x = 0, so our row e lies at x = e - 1.
+    ``epoch`` is the paper's x. It draws the cost of the first pass at x = ``first_x``, so our row e lies at
+    x = e - 1 + first_x.
     """
     printed = pd.read_csv(PRINTED, dtype={"figure": str})
     return printed[printed["figure"] == panel].drop(columns="figure").reset_index(drop=True)
+
+
+def first_x(curve: str) -> int:
+    """The paper's x of a curve's first pass: 0, but for SFO, whose first printed point is the cost before any step."""
+    return 1 if curve.startswith("SFO") else 0
 
 
 def paper_figure_4() -> pd.DataFrame:

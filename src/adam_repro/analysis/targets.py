@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from adam_repro.analysis.claims.comparisons import passes_to
-from adam_repro.analysis.curves import FigureData, paper_curves
+from adam_repro.analysis.curves import FigureData, first_x, paper_curves
 from adam_repro.analysis.figures.panels import FRAMES
 
 TARGETS: dict[str, tuple[float, ...]] = {  # nats
@@ -43,9 +43,9 @@ TIMED = {  # what a curve's steps are in bench.json: by figure and what stands b
 class Arrival:
     """When the tuned runs of a ``curve`` first have a training cost of at most ``target``.
 
-    ``passes`` is the median over ``seeds``, counted from 1 (the paper's x is one less), and infinite where too many
-    ``missed``; ``steps`` likewise. ``seconds``: steps times the time of one; None for a miss, or where none was taken.
-    ``printed``: the pass of the printed curve, infinite for a miss; None where there is none to compare with.
+    ``passes`` is the median over ``seeds``, counted from 1 (see ``first_x`` for the paper's x), and infinite where too
+    many ``missed``; ``steps`` likewise. ``seconds``: steps times the time of one; None for a miss, or where none was
+    taken. ``printed``: the pass of the printed curve, infinite for a miss; None where there is none to compare with.
     """
 
     target: float
@@ -82,19 +82,26 @@ def times_to_target(
             hyper = json.loads(runs["hyper"].iloc[0])
             minibatches = hyper.get("subfunctions")  # SFO has its own
             steps_a_pass = minibatches or usual
-            x = passes_to(data, curve, target)
-            passes = float(np.median(x)) + 1
-            optimizer, _, variant = curve.partition("+")
-            workload, dropout = TIMED.get((figure, variant), ("", ""))
-            timed, factor = (optimizer, 1.0) if minibatches is None else ("Adam", (sfo_pass or {}).get(minibatches))
-            ms = step_ms.get((workload, timed + dropout)) if real else None
+            firsts = passes_to(data, curve, target)
+            passes = float(np.median(firsts))
+            factor, timed = (1.0, None) if minibatches is None else ((sfo_pass or {}).get(minibatches), "Adam")
+            ms = step_ms.get(_timed_as(figure, curve, timed)) if real else None
             known = ms is not None and factor is not None and math.isfinite(passes)
             seconds = passes * usual * ms * factor / 1000 if known else None
             print_pass = None if printed is None else _printed_pass(printed, curve, target)
-            missed = int(np.isinf(x).sum())
-            arrivals.append(Arrival(target, curve, passes, passes * steps_a_pass, seconds, len(x), missed, print_pass))
+            missed = int(np.isinf(firsts).sum())
+            arrivals.append(
+                Arrival(target, curve, passes, passes * steps_a_pass, seconds, len(firsts), missed, print_pass)
+            )
         found += sorted(arrivals, key=lambda arrival: arrival.passes)
     return found
+
+
+def _timed_as(figure: str, curve: str, timed: str | None) -> tuple[str, str]:
+    """Under what ``solo_steps`` has the steps of a curve, or those that ``timed`` would take in its place."""
+    optimizer, _, variant = curve.partition("+")
+    workload, dropout = TIMED.get((figure, variant), ("", ""))
+    return workload, (timed or optimizer) + dropout
 
 
 def solo_steps(bench: Mapping[str, Any]) -> dict[tuple[str, str], float]:
@@ -112,4 +119,4 @@ def _printed_pass(printed: pd.DataFrame, curve: str, target: float) -> float | N
     if points.empty:
         return None
     first = points.loc[points["training_cost"] <= target, "epoch"].min()
-    return math.inf if math.isnan(first) else float(first) + 1
+    return math.inf if math.isnan(first) else float(first) + 1 - first_x(curve)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from adam_repro.analysis.claims import NotRun
-from adam_repro.analysis.curves import FigureData, chosen_after, paper_curves
+from adam_repro.analysis.curves import FigureData, chosen_after, first_x, paper_curves
 from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.statistics import paired_differences
 
@@ -116,16 +116,16 @@ def _as_tuned(data: FigureData, curve: str) -> bool:
 
 
 def passes_to(data: FigureData, curve: str, target: float) -> pd.Series:
-    """By seed, the paper's x at which the training cost first is at most ``target``; infinite for a miss."""
+    """By seed, the first pass, counted from 1, whose training cost is at most ``target``; infinite for a miss."""
     runs = data.curves[(data.curves["arm"] == "tuned") & (data.curves["curve"] == curve)]
-    firsts = {seed: run.loc[run["train_cost"] <= target, "epoch"].min() - 1 for seed, run in runs.groupby("seed")}
+    firsts = {seed: run.loc[run["train_cost"] <= target, "epoch"].min() for seed, run in runs.groupby("seed")}
     return pd.Series(firsts, dtype=float).fillna(math.inf)
 
 
 def arrival_differences(data: FigureData, a: str, b: str, target: float) -> tuple[np.ndarray, int]:
-    """ln(a / b) of the passes until ``target``, [seeds], a pass counted from 1, so that none is zero; a miss takes
-    infinitely many. Seeds with which both miss have no ratio: they are left out, and their number stands beside."""
-    passes_a, passes_b = (passes_to(data, curve, target) + 1 for curve in (a, b))
+    """ln(a / b) of the passes until ``target``, [seeds], counted from 1, so that none is zero; a miss takes infinitely
+    many. Seeds with which both miss have no ratio: they are left out, and their number stands beside."""
+    passes_a, passes_b = (passes_to(data, curve, target) for curve in (a, b))
     passes_a, passes_b = passes_a.align(passes_b, join="inner")
     reached = np.isfinite(passes_a) | np.isfinite(passes_b)
     d = paired_differences(*(passes[reached].replace(math.inf, np.nan) for passes in (passes_a, passes_b)))
@@ -138,8 +138,8 @@ def middle(d: np.ndarray) -> float:
 
 
 def time_to_target(data: FigureData, curve: str, target: float) -> str:
-    """The median over seeds of ``passes_to``, in words."""
-    firsts = passes_to(data, curve, target)
+    """The median over seeds of ``passes_to``, as the paper's x, in words."""
+    firsts = passes_to(data, curve, target) - 1 + first_x(curve)
     median = float(np.median(firsts)) if len(firsts) else math.inf
     return f"{median:g}" if math.isfinite(median) else "never"
 

@@ -85,7 +85,7 @@ for letter, rival in RIVALS.items():
 )
 def adam_is_faster_than_sfo(data: FigureData) -> Better | NotRun:
     """Decided at the level at which Adam does worst, of those that either comes down to: what holds there holds at all.
-    Row e is pass e for both: in print SFO's first point is the cost before its first step."""
+    A pass is counted from 1 for both, and SFO's printed x is its pass (``first_x``)."""
     data = data.with_arm("tuned", {"sfo": "SFO"})
     if lack := missing(data, "Adam", "SFO"):
         return lack

@@ -164,9 +164,11 @@ def _significantly_worse(found: dict[tuple, np.ndarray]) -> list[tuple]:
 
 def _worth_using(data: FigureData, settings: list[tuple]) -> int:
     """In how many of the settings the better form, corrected or not, ends at most ``USABLE`` above the best of their
-    beta1 and beta2, by means over seeds."""
+    beta1 and beta2, by means over seeds; a form that diverged on any has none."""
     grid = last_milestone(data)
-    means = grid[grid["form"] != "control"].groupby(["form", *SETTING])["train_cost"].mean()
+    means = (
+        grid[grid["form"] != "control"].groupby(["form", *SETTING])["train_cost"].agg(lambda x: x.mean(skipna=False))
+    )
     better = means.groupby(SETTING).min()
     best = better.groupby(SETTING[:2]).transform("min")
     return int((better <= best + USABLE).reindex(settings, fill_value=False).sum())

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from adam_repro.analysis.captions import CAPTIONS
-from adam_repro.analysis.curves import FigureData, chosen_after, counted, paper_curves, summary
+from adam_repro.analysis.curves import FigureData, chosen_after, counted, first_x, paper_curves, summary
 from adam_repro.analysis.figures import spaced_markers, style_of
 from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.statistics import ENOUGH_TO_RESAMPLE, over_seeds
@@ -68,7 +68,7 @@ def training_cost(
     legend: dict[str, Any] | None = None,
     bold: str | None = None,
 ) -> None:
-    """Mean training cost over seeds with the band about it, at x = epoch - 1, over the ``printed`` curves.
+    """Mean training cost over seeds with the band about it, at the paper's x, over the ``printed`` curves.
 
     ``legend`` says where there is room for it; without, it goes where it fits. ``bold``: the curve that the panel is
     about, wider than the others.
@@ -88,13 +88,12 @@ def training_cost(
         rows = curves[curves["curve"] == name]  # none where every seed diverged at once: the legend says so
         extra = panel is not None and name not in set(paper_curves(panel)["curve"])
         width = (3.0 if name == bold else 1.0 if extra else 2.0) * (0.75 if small else 1)
-        x = rows["epoch"] - 1
+        x = rows["epoch"] - 1 + first_x(name)
         axes.plot(x, rows["mean"], linewidth=width, label=label + (" *" if extra else ""), zorder=3,
                   **spaced_markers(len(x)), **{"markersize": 3.5 if small else 5, **style})  # fmt: skip
         axes.fill_between(x, rows["low"], rows["high"], color=style["color"], alpha=0.2, linewidth=0, zorder=2)
     if not len(names):
-        missing = f"no runs here:\nmake reproduce\nFIGURE={data.provenance['figure']}"
-        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
+        say_missing(axes, "runs", data)
     short = last < frame.xlim[1] - 1
     axes.set_xlim(*((-0.7, last + 0.7) if short else frame.xlim))
     axes.set_ylim(*_limits(curves, frame.ylim, log=frame.log, short=short))
@@ -164,8 +163,7 @@ def sensitivity(axes: Axes, data: FigureData) -> None:
             axes.fill_between(whole.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
         axes.plot(lost, np.full(len(lost), 0.97), "x", color=style["color"], transform=axes.get_xaxis_transform())
     if grid.empty:
-        missing = f"no grid here: make reproduce FIGURE={data.provenance['figure']}"
-        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", va="center", color="#666666")
+        say_missing(axes, "grid", data)
         return
     axes.set_xlabel("learning rate")
     axes.set_ylabel("final cost, nats")
@@ -235,6 +233,13 @@ def seeds_of(data: FigureData, arm: str) -> str:
     return " to ".join(dict.fromkeys(f"{count}" for count in (counts.min(), counts.max()))) if len(counts) else "0"
 
 
+def say_missing(axes: Axes, what: str, data: FigureData) -> None:
+    """In axes that have nothing to show: of what, and the command that makes it."""
+    asked = f"SCALE={data.provenance['scale']}\nFIGURE={data.provenance['figure']}"
+    told = f"no {what} here:\nmake reproduce\n{asked}"
+    axes.text(0.5, 0.5, told, transform=axes.transAxes, ha="center", va="center", color="#666666")
+
+
 def stamp_if_stand_in(data: FigureData, panels: Iterable[Axes]) -> None:
     if data.provenance["provenance"] == "stand-in":
         for axes in panels:
@@ -257,7 +262,8 @@ def _printed(axes: Axes, printed: pd.DataFrame, *, named: bool) -> None:
         axes.plot(points, color=color, linewidth=5, alpha=0.18, zorder=1, linestyle=dashes, dash_capstyle="butt",
                   solid_capstyle="butt")  # fmt: skip
         if named:
-            x, beside = points.index[points.index <= (6 + 10 * place) * end / 45].max(), (14, -30 if place == 2 else 24)
+            wanted, beside = (6 + 10 * place) * end / 45, (14, -30 if place == 2 else 24)
+            x = max((x for x in points.index if x <= wanted), default=points.index[0])  # some curves start late
             axes.annotate(f"printed: {name}", (x, points[x]), xytext=beside, textcoords="offset points", color=color,
                           fontsize=8.5, arrowprops={"arrowstyle": "-", "color": color, "alpha": 0.5})  # fmt: skip
 

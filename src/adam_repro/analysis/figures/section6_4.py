@@ -12,7 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
 from adam_repro.analysis.figures import figure, style_of
-from adam_repro.analysis.figures.panels import caption, stamp_if_stand_in
+from adam_repro.analysis.figures.panels import caption, say_missing, stamp_if_stand_in
 from adam_repro.analysis.grid import cells
 from adam_repro.analysis.statistics import over_seeds
 
@@ -65,9 +65,8 @@ def fig4(data: FigureData) -> Figure:
 
 def _empty(data: FigureData) -> Figure:
     drawn = Figure(figsize=(9, 2))
-    missing = f"no runs here: make reproduce FIGURE={data.provenance['figure']}"
     axes = drawn.subplots()
-    axes.text(0.5, 0.5, missing, ha="center", va="center", color="#666666")
+    say_missing(axes, "runs", data)
     stamp_if_stand_in(data, [axes])
     return drawn
 
