@@ -31,6 +31,7 @@ def test_points_that_are_the_printed_ones_are_no_way_off_and_another_reading_by_
     assert training.points == test.points == AFTER_10.notna().sum().sum()
     assert training.corrected == training.uncorrected == training.differences == 0
     assert training.agree == training.pairs == len(AFTER_10.dropna())
+    assert (training.readable, training.readable - training.not_run) == (41, training.pairs)
     assert test.corrected == test.uncorrected == pytest.approx(1) and test.differences == pytest.approx(0)
     assert list(found)[-1] == READINGS["test_loss"], "nearest first"
 

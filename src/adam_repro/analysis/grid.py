@@ -27,7 +27,7 @@ class Reading:
 
     ``corrected``, ``uncorrected``: of the absolute difference, over ``points`` in all. ``agree``: in how many of
     ``pairs`` of points, which differ in bias correction alone, the lower one is the same; ``differences``: of how much
-    the difference within a pair is another.
+    the difference within a pair is another. ``readable`` pairs are printed, of which ``not_run`` were not run at all.
     """
 
     plotted: str
@@ -37,6 +37,8 @@ class Reading:
     pairs: int
     agree: int
     differences: float
+    readable: int
+    not_run: int
 
 
 def readings(data: FigureData) -> list[Reading]:
@@ -48,7 +50,7 @@ def readings(data: FigureData) -> list[Reading]:
     for column, words in READINGS.items():
         means = grid.groupby([*KEYS, "form"])[column].agg(lambda costs: costs.mean(skipna=False)).unstack("form")
         off = (means - printed)[list(printed.columns)].dropna(how="all")
-        pairs = off.dropna()
+        pairs, readable = off.dropna(), printed.dropna()
         ours, theirs = (frame.loc[pairs.index].diff(axis=1).iloc[:, 1] for frame in (means[off.columns], printed))
         found.append(
             Reading(
@@ -59,6 +61,8 @@ def readings(data: FigureData) -> list[Reading]:
                 pairs=len(pairs),
                 agree=int(((ours > 0) == (theirs > 0)).sum()),
                 differences=float((ours - theirs).abs().median()),
+                readable=len(readable),
+                not_run=int((~readable.index.isin(means.index)).sum()),
             )
         )
     return sorted(found, key=lambda reading: reading.corrected)
