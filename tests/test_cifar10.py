@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
+from torchvision.datasets.folder import pil_loader
 
 from adam_repro.data import caching, cifar10, default_root, shapes, whitening
 from adam_repro.data.order import generator
@@ -177,6 +178,34 @@ def test_another_image_than_there_should_be_is_named_and_nothing_is_kept(tmp_pat
     with pytest.raises(UserError, match=f"test/frog/z_6_s_000000.png .*{message}.*make data"):
         load(tmp_path)
     assert not (folder / CACHE).exists() and not (tmp_path / "user").exists()
+
+
+def flipped(content, place):
+    content = bytearray(content)
+    content[place] ^= 1
+    return bytes(content)
+
+
+CHECKSUM_AND_LAST_CHUNK = 16  # bytes behind the pixels
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(lambda whole, cut=cut: whole[:-cut] for cut in (1, 4, 5, 12, 13, 17)),
+        *(lambda whole, place=place: flipped(whole, place) for place in (-1, -9, -13)),
+        lambda whole: (
+            png(np.zeros((32, 32, 3), np.uint8))[:-CHECKSUM_AND_LAST_CHUNK] + whole[-CHECKSUM_AND_LAST_CHUNK:]
+        ),
+        lambda whole: whole + b"\0",
+    ],
+)
+def test_damage_that_leaves_an_image_to_be_decoded_is_found(tmp_path, damaged):
+    path = tmp_path / "z_6_s_000000.png"
+    path.write_bytes(damaged(png(made_up()["train"][0][2].transpose(1, 2, 0))))
+    assert pil_loader(path).size == (32, 32)
+    with pytest.raises(UserError, match="z_6_s_000000.png is no whole PNG: .*make data"):
+        cifar10._image(path)
 
 
 def test_a_missing_class_is_named(tmp_path):

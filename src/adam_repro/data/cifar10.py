@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from adam_repro.data import Dataset, shapes
 from adam_repro.data.caching import cached, checked, checksum_of, kept, key_of, state_of
@@ -23,6 +25,7 @@ BATCHES = "cifar-10-batches-py"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # torchvision's
 SHAPE = (3, 32, 32)
 PNG_HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x20\0\0\0\x20\x08\x02"  # width, height, bits, three colours
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk: no bytes, its name, its checksum
 VERSION = 1  # part of the cache's key: raise it with any change of what is made of the images
 REMEDY = "Put the published file in its place, or delete the folder and run `make data`."
 
@@ -130,15 +133,17 @@ def _paths(place: Path, expected: int) -> list[Path]:
 
 
 def _image(path: Path) -> np.ndarray:
-    from torchvision.datasets.folder import pil_loader  # takes a second, which nobody who has a cache should wait
-
-    with path.open("rb") as file:
-        header = file.read(len(PNG_HEADER))
-    if header != PNG_HEADER:  # the loader would make any image one of three colours
+    raw = path.read_bytes()
+    if not raw.startswith(PNG_HEADER):  # any image could be made one of three colours
         raise UserError(f"{path} is no PNG of 32 x 32 pixels with 8 bits for each of three colours. {REMEDY}")
     try:
-        return np.asarray(pil_loader(path)).transpose(2, 0, 1)
-    except (OSError, SyntaxError, ValueError) as error:  # all of which the loader raises for broken files
+        if not raw.endswith(PNG_END):  # Pillow does not look behind the name of the last chunk
+            raise ValueError("it does not end as PNGs do")
+        with Image.open(io.BytesIO(raw)) as image:
+            image.verify()  # checksums, which decoding passes over: all pixels may be there and some be wrong
+        with Image.open(io.BytesIO(raw)) as image:  # anew, as verifying uses it up
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except (OSError, SyntaxError, ValueError) as error:  # all of which Pillow raises for broken files
         raise UserError(f"{path} is no whole PNG: {error}. {REMEDY}") from None
 
 
