@@ -1,5 +1,6 @@
 """What stands around the experiments: set-up, make's targets, adopting results."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -416,3 +417,34 @@ def test_where_several_figures_are_asked_for_those_with_nothing_to_match_are_pas
         with pytest.raises(SystemExit):
             search.command("", arm="matching", work=match.match)
         assert "fig4 draws no curve that the paper printed" in capsys.readouterr().err
+
+
+def test_a_data_set_that_cannot_be_had_keeps_none_of_the_others_from_being_had(monkeypatch, capsys):
+    data, there = script("data"), SimpleNamespace(name="imdb", train_y=range(4), test_y=range(2))
+
+    def missing(root, stand_in):
+        raise UserError("MNIST is not there. Get it.")
+
+    def unreadable(root, stand_in):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{root}/cifar10")
+
+    monkeypatch.setenv("ADAM_REPRO_DATA", "/some/where")
+    for source, load in (("mnist", missing), ("imdb", lambda root, stand_in: there), ("cifar10", unreadable)):
+        monkeypatch.setattr(data, source, SimpleNamespace(load=load))
+    with pytest.raises(SystemExit) as ended:
+        data.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert said.out == "imdb: 4 training and 2 test examples, checked, in /some/where\n"
+    assert re.fullmatch(
+        r"Error: MNIST is not there\. Get it\.\n\nPermission denied \(/some/where/cifar10\): .*\n", said.err
+    )
+
+
+def test_where_all_data_sets_are_had_nothing_is_wrong(monkeypatch, capsys):
+    data, there = script("data"), SimpleNamespace(name="digits", train_y=range(4), test_y=range(2))
+    for source in ("mnist", "imdb", "cifar10"):
+        monkeypatch.setattr(data, source, SimpleNamespace(load=lambda root, stand_in: there))
+    data.main()
+    said = capsys.readouterr()
+    assert said.out.count("digits: 4 training and 2 test examples, checked") == 3 and not said.err
