@@ -256,12 +256,18 @@ def test_what_is_no_review_is_named(tmp_path):
         imdb.load(tmp_path)
 
 
-@pytest.mark.parametrize("nothing", ["", " \n\t"])
+@pytest.mark.parametrize("nothing", ["", " \n\t", "\ufeff", "\ufeff \n"])
 def test_an_empty_review_is_named_and_nothing_is_cached(tmp_path, nothing):
     folder = put(tmp_path, {**TEXTS, "test/pos": ["fine", nothing]})
     with pytest.raises(UserError, match="aclImdb/test/pos/1_8.txt is empty"):
         imdb.load(tmp_path, words=4)
     assert not (folder / ".adam_repro").exists()
+
+
+def test_a_byte_order_mark_before_a_review_changes_no_word(tmp_path):
+    for name, texts in (("plain", TEXTS), ("marked", {place: [f"\ufeff{t}" for t in TEXTS[place]] for place in TEXTS})):
+        put(tmp_path / name, texts)
+    assert len({fresh(tmp_path / name, words=4).checksum for name in ("plain", "marked")}) == 1
 
 
 def test_text_that_is_not_utf8_is_named_with_the_byte(tmp_path):

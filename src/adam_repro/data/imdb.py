@@ -155,7 +155,7 @@ def text(review: os.DirEntry[str]) -> str:
         decoded = Path(review.path).read_bytes().decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{review.path} is no UTF-8: its byte {error.start} is out of place. {REMEDY}") from None
-    if not decoded.strip():
+    if not decoded.replace("\ufeff", "").strip():  # a byte-order mark is no space; before words it is passed over
         raise UserError(f"{review.path} is empty, and every review has words. {REMEDY}")
     return decoded
 
