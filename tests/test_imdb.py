@@ -353,6 +353,14 @@ def test_an_archive_with_another_md5_is_not_unpacked(tmp_path, server):
     assert everything(tmp_path / "root") == []
 
 
+def test_a_downloaded_archive_of_other_reviews_is_refused_by_what_it_has(tmp_path, server, monkeypatch):
+    server["raw"] = archive({**TEXTS, "train/neg": ["film"] * 3})
+    publish(monkeypatch, server["raw"])
+    with pytest.raises(UserError, match=r"failed: it has 3 reviews in aclImdb/train/neg, not 2\. Set ADAM") as refused:
+        fresh(tmp_path / "root")
+    assert fetching.WORKPLACE not in str(refused.value) and everything(tmp_path / "root") == []
+
+
 def test_a_download_that_breaks_off_leaves_nothing(tmp_path, server, monkeypatch):
     server.update(raw=archive(), stop=100)
     publish(monkeypatch, server["raw"])
@@ -386,8 +394,12 @@ def bad_archives():
             True,
             "evil.txt.*outside the destination",
         ),
-        "a review too many": (archive({**TEXTS, "train/neg": ["film"] * 3}), True, "train/neg holds 3 reviews, not 2"),
-        "no reviews": (archive({}), True, "train/neg is missing"),
+        "a review too many": (
+            archive({**TEXTS, "train/neg": ["film"] * 3}),
+            True,
+            "it has 3 reviews in aclImdb/train/neg, not 2",
+        ),
+        "no reviews": (archive({}), True, "it has 0 reviews in aclImdb/train/neg, not 2"),
     }
 
 
@@ -399,9 +411,11 @@ def test_a_bad_archive_that_was_put_there_is_refused_and_leaves_nothing(tmp_path
     root = tmp_path / "data" / "root"
     root.mkdir(parents=True)
     (root / imdb.ARCHIVE).write_bytes(raw)
-    with pytest.raises(UserError, match=f"{imdb.ARCHIVE} cannot be unpacked: .*") as refused:
+    with pytest.raises(
+        UserError, match=rf"{imdb.ARCHIVE} cannot be unpacked: [^`]*[^.`]\. Delete it and run `make data`\.$"
+    ) as refused:
         imdb.load(root)
-    assert refused.match(message) and refused.match("Delete it and run `make data`")
+    assert refused.match(message) and fetching.WORKPLACE not in str(refused.value)
     assert everything(tmp_path / "data") == ["root", f"root/{imdb.ARCHIVE}"]
 
 

@@ -174,9 +174,8 @@ def download(root: Path) -> str | None:
     with workplace("IMDB", root) as temporary:
         try:
             unpack(placed if by_hand else received(temporary / ARCHIVE), temporary)
-            reviews_in(temporary / "aclImdb")
             moved(temporary / "aclImdb", root / "aclImdb")
-        except (OSError, EOFError, zlib.error, http.client.HTTPException, tarfile.TarError, UserError) as error:
+        except (OSError, EOFError, zlib.error, http.client.HTTPException, tarfile.TarError) as error:
             if not by_hand:
                 return f"the download failed: {error}"
             raise UserError(f"{placed} cannot be unpacked: {error}. Delete it and run `make data`.") from None
@@ -190,7 +189,8 @@ def received(path: Path) -> Path:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Take the labelled reviews out of ``archive``; TarError where it is another one, or would write elsewhere."""
+    """Take the labelled reviews out of ``archive``; TarError where it is another one, has another number of them, or
+    would write elsewhere."""
     with archive.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     if md5 != MD5:
@@ -202,3 +202,7 @@ def unpack(archive: Path, into: Path) -> None:
 
     with tarfile.open(archive) as packed:
         packed.extractall(into, filter=wanted)
+    for part, label in itertools.product(PARTS, CLASSES):
+        place = Path("aclImdb", part, label)
+        if (count := len(list((into / place).glob("*")))) != REVIEWS:  # said of the archive, as ``into`` does not stay
+            raise tarfile.ReadError(f"it has {count:,} reviews in {place}, not {REVIEWS:,}")
