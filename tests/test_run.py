@@ -28,6 +28,10 @@ def job(*overrides, results="unused"):
         (["+optimizer.betas=[.9,.99]"], r"betas"),
         (["optimizer._target_=adam_repro.optimizers.Adamm"], r"Adamm cannot be imported.*Did you mean .*\.Adam\?"),
         (["optimizer=external", "optimizer._target_=torch.nn.Linear"], r"torch.nn.Linear is no torch.optim.Optimizer"),
+        (
+            ["optimizer=external", "optimizer._target_=/some/my_opt.py:MyOpt"],
+            r"Give optimizer\._target_=my_opt\.MyOpt, and start the command in /some\.$",
+        ),
         (["epochs=0"], r"epochs=0 is not allowed: give a whole number of at least 1"),
         (["seed=-1"], r"seed=-1"),
         (["seed=1.5"], r"seed=1.5"),

@@ -91,6 +91,12 @@ def _is_whole(value: Any, least: int) -> bool:
 
 def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
     """The class at an import path; UserError where there is none, or it is no optimizer."""
+    file, _, name = path.rpartition(":")
+    if file.endswith(".py"):  # records, and processes on other machines, know an optimizer by its import path
+        raise UserError(
+            f"optimizer._target_={path} is a file and a class in it, which only `make compare` takes. Give "
+            f"optimizer._target_={Path(file).stem}.{name}, and start the command in {Path(file).absolute().parent}."
+        )
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
