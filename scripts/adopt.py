@@ -19,6 +19,7 @@ import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from adam_repro.analysis.curves import load_provenance
 from adam_repro.analysis.gather import UNDRAWN_ARMS, settings_of
 from adam_repro.analysis.merging import SETTING, lend, merge
 from adam_repro.app import CONFIGS, compose, shown_kindly
@@ -54,7 +55,8 @@ def main() -> None:
             if figure not in OTHERS and (reference / "finals.csv").exists():
                 arms = set(pd.read_csv(reference / "finals.csv")["arm"])
                 arms |= {kind for kind in SETTINGS if (CONFIGS / kind / figure).is_dir()}  # others have no settings yet
-                if told := lend(reference, asked(figure, arms)):
+                examples = load_provenance(reference)["dataset"]["train_examples"]
+                if told := lend(reference, asked(figure, arms, examples)):
                     print(told)
         print(f"Adopted: {', '.join(adopted) or 'nothing'}.")
 
@@ -97,8 +99,11 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
     return [*([path for name in RUNS if (path := reference / name).exists()] if joined else []), *copies.values()]
 
 
-def asked(figure: str, arms: Collection[str]) -> pd.DataFrame:
-    """What the figure's config gives the curves of each of ``arms``, as ``lend`` takes it; of grids, nothing."""
+def asked(figure: str, arms: Collection[str], examples: int) -> pd.DataFrame:
+    """What the figure's config gives the curves of each of ``arms``, as ``lend`` takes it; of grids, nothing.
+
+    ``examples``: how many the reference's runs were trained on, which the config leaves to the data.
+    """
     node = OmegaConf.load(CONFIGS / "figure" / f"{figure}.yaml")
     parser, found = OverridesParser.create(), []
     for arm, varied in node.hydra.sweeper.arms.items():
@@ -112,7 +117,7 @@ def asked(figure: str, arms: Collection[str]) -> pd.DataFrame:
             optimizer = {name: value for name, value in config.optimizer.items() if name != "search"}
             kind = optimizer_class(optimizer["_target_"])
             if kind in OPTIMIZERS:  # as in a record
-                optimizer = checked_settings(kind, optimizer)
+                optimizer = checked_settings(kind, optimizer, examples=examples, batch_size=config.batch_size)
             settings = settings_of({"optimizer": optimizer, "schedule": config.schedule, "l2": float(config.l2)})
             curve = config.curve or kind.__name__ + (config.variant or "")
             terms = json.dumps(OmegaConf.to_container(OmegaConf.masked_copy(config, TERMS)))

@@ -19,6 +19,7 @@ from made_up import write_figure
 from packaging.requirements import Requirement
 
 from adam_repro import records, search
+from adam_repro.analysis.curves import load_provenance
 from adam_repro.analysis.merging import lend
 from adam_repro.app import compose
 from adam_repro.errors import UserError
@@ -361,11 +362,9 @@ def test_of_all_figures_those_with_results_are_adopted_and_named(tmp_path, adopt
 
 @pytest.mark.parametrize("figure", ["fig1_mnist_wide", "fig2_deterministic", "fig3_full"])
 def test_the_reference_has_of_each_drawn_curve_the_setting_that_its_arm_asks_for(figure):
-    finals = pd.read_csv(PROJECT_ROOT / "results" / "reference" / figure / "finals.csv")
-    asked, setting = (
-        script("adopt").asked(figure, set(finals["arm"])),
-        ["arm", "curve", "lr", "schedule", "hyper", "l2"],
-    )
+    folder, setting = PROJECT_ROOT / "results" / "reference" / figure, ["arm", "curve", "lr", "schedule", "hyper", "l2"]
+    finals, examples = pd.read_csv(folder / "finals.csv"), load_provenance(folder)["dataset"]["train_examples"]
+    asked = script("adopt").asked(figure, set(finals["arm"]), examples)
     assert not asked.duplicated(["arm", "curve"]).any()
     found = finals[setting].drop_duplicates()
     assert len(found) > 3 and set(map(tuple, found.to_numpy())) <= set(map(tuple, asked[setting].to_numpy()))
@@ -376,8 +375,8 @@ def test_the_reference_has_of_each_drawn_curve_the_setting_that_its_arm_asks_for
 def test_an_arm_without_runs_may_have_no_settings_yet_and_a_grid_alone_asks_for_nothing(tmp_path):
     folder = write_figure(tmp_path, {("tuned", "Adam"): 0.2})
     asked = script("adopt").asked
-    assert set(asked("fig3_first_epochs", {"default"})["arm"]) == {"default"}
-    assert asked("fig4", {"grid", "control"}).empty and lend(folder, asked("fig4", {"grid"})) == ""
+    assert set(asked("fig3_first_epochs", {"default"}, 50_000)["arm"]) == {"default"}
+    assert asked("fig4", {"grid", "control"}, 60_000).empty and lend(folder, asked("fig4", {"grid"}, 60_000)) == ""
 
 
 def test_a_figure_names_the_command_that_makes_it_as_it_is():

@@ -142,7 +142,8 @@ def prepare(cfg: DictConfig) -> Job:
     if given["frozen_noise"] and found is not SFO:
         raise UserError("frozen_noise=true is of minibatches that stay the same: give it with optimizer=sfo.")
     if found in OPTIMIZERS:
-        config["optimizer"] = checked_settings(found, optimizer)
+        examples, batch_size = config["dataset"]["train_examples"], config["batch_size"]
+        config["optimizer"] = checked_settings(found, optimizer, examples=examples, batch_size=batch_size)
         population, resumable, in_step = given["population"], True, True
     elif found is SFO:
         config |= partitioned(optimizer, config["dataset"]["train_examples"], most=scale["max_subfunctions"])

@@ -114,9 +114,17 @@ def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
     return found
 
 
-def checked_settings(found: type[RuleOptimizer], optimizer: dict[str, Any]) -> dict[str, Any]:
-    """The optimizer's node with every default filled in, each value in its range."""
+def checked_settings(
+    found: type[RuleOptimizer], optimizer: dict[str, Any], *, examples: int, batch_size: int
+) -> dict[str, Any]:
+    """The ``optimizer`` node with every default filled in, each value in its range.
+
+    A ``frozen_after`` that is null or absent is the steps of a pass over so many ``examples``, whose number the class
+    cannot know.
+    """
     given = {name: value for name, value in optimizer.items() if name != "_target_"}
+    if "frozen_after" in found.hyperparameters and given.get("frozen_after") is None:
+        given["frozen_after"] = math.ceil(examples / batch_size)
     try:
         return {"_target_": optimizer["_target_"], **found.settings(**given)}
     except ValueError as error:

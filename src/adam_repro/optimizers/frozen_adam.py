@@ -46,7 +46,8 @@ class FrozenAdam(RuleOptimizer):
     Form: `adam` for t <= frozen_after.
 
     Defaults: Algorithm 1; the paper knows no frozen_after. 391 steps are one pass over the 50,000
-    images of CIFAR-10 in minibatches of 128.
+    images of CIFAR-10 in minibatches of 128. A run of an experiment takes the steps of its own pass
+    unless it is given another number: see configs/optimizer/frozen_adam.yaml.
 
     Reference: Kingma and Ba 2015, section 6.3, which holds that in convolutional networks v_hat is "a
     poor approximation to the geometry of the cost function" and the first moment is what matters.
