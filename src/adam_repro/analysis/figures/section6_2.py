@@ -36,8 +36,7 @@ def fig2_dropout(data: FigureData) -> Figure:
 def fig2_deterministic(data: FigureData) -> Figure:
     """Figure 2, (b): without dropout; SFO, which has nothing to tune, stands with the tuned ones."""
     if len(data.arm("sfo")):
-        more = "SFO has nothing to tune, and chooses among N minibatches that stay the same; x is its passes, not one "
-        more += "less, for its printed curve begins before any step"
+        more = "SFO has nothing to tune; its N minibatches stay the same, and its x is its passes, as in print"
     else:
         more = "SFO was not run: its curve is the printed one" if data.provenance["provenance"] == "real" else ""
     masks = {"sfo": "SFO", "sfo_fresh_masks": "SFO+dropout", "sfo_frozen_masks": "SFO, frozen masks"}
