@@ -279,7 +279,7 @@ def test_the_settings_nearest_to_a_printed_curve_are_found_by_one_command(tmp_pa
 
 
 def test_where_a_run_takes_days_the_settings_of_a_plan_are_matched_by_the_passes_until_each_level(tmp_path):
-    small = ["figure.matching.epochs=6", "figure.matching.search={adam: {lr: [3e-4, 1e-3, 3e-3]}}"]
+    small = ["figure.matching.search={adam: {lr: [3e-4, 1e-3, 3e-3]}}"]
     small += ["scale.max_epochs=6", "scale.max_train=256", "batch_size=16", "l2=0", "model.hidden=[100,100]"]
     matching, nearest, told = matched(tmp_path, "fig2_deterministic", "adam", *small)
     assert set(matching["passes"]) == {6} and np.isfinite(nearest["distance"])

@@ -177,7 +177,7 @@ def test_the_readmes_tables_are_written_between_their_markers(tmp_path):
     twice = readme.read_text()
     assert "| 9 | 0.3 | 30 | 24 | 0.0552 | 163 | 51 % |" in twice and "| 1425 | 233 | 1.82 | | | | 82 % |" in twice
     assert "IMDB's" not in twice and "takes 1.00 to 1.03 times" in twice and "evaluations are 6 % to 12 %" in twice
-    assert "and 1.0 % to 3.0 %\nof a run of the figures" in twice
+    assert "and 1.0 % to 3.0 %\nof a run of Figures 1, 2 (a), 3 (right) and 4," in twice
     assert "179 to 181 GFLOP/s" in twice and "0.04 ms a run with 35 runs" in twice
     assert "180 seconds on 2 cores" in twice
     report.update_readme(readme, tmp_path / "reference")

@@ -152,10 +152,12 @@ def test_how_sharply_a_choice_is_told_is_how_far_off_all_others_are():
 
 
 def test_a_rival_that_reaches_no_level_is_told():
-    found = trials.recovered(pd.read_csv(REFERENCE / "fig2_dropout" / "matching.csv"), "2a")
+    tried = pd.read_csv(REFERENCE / "fig2_dropout" / "matching.csv")
+    tried = tried[tried["schedule"] != "inverse_sqrt_epoch"]  # with which AdaGrad reaches some levels
+    found = trials.recovered(tried, "2a")
     (adagrad,) = (each for each in found if each.curve == "AdaGrad")
     assert adagrad.factors["schedule"].missed and not adagrad.factors["lr"].missed
-    without = trials.recovered(pd.read_csv(REFERENCE / "fig2_dropout" / "matching.csv"))
+    without = trials.recovered(tried)
     assert not any(factor.missed for each in without for factor in each.factors.values())
 
 
