@@ -28,7 +28,7 @@ from typing import Any
 import checkpointing
 import torch
 import workloads
-from workloads import CPU, FOREIGN, IN_STEP, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
+from workloads import CPU, FOREIGN, LEARNING_RATES, PEAK, PEAK_SIDE, WORKLOADS
 
 from adam_repro import memory, records
 from adam_repro.app import override, shown_kindly
@@ -108,12 +108,10 @@ def arguments() -> argparse.Namespace:
     if given.output is None:
         given.output = PROJECT_ROOT / "results" / "paper" / "bench" / ("gpu.json" if on_gpu else "bench.json")
     if given.workload is None:
-        given.workload = ",".join(IN_STEP if on_gpu else WORKLOADS)
+        given.workload = ",".join(WORKLOADS)
     given.workload = given.workload.split(",")
     if unknown := set(given.workload) - set(WORKLOADS):
         parser.error(f"there is no workload {', '.join(sorted(unknown))}; choose from {', '.join(WORKLOADS)}")
-    if on_gpu and (alone := set(given.workload) - set(IN_STEP)):
-        parser.error(f"on a GPU {', '.join(sorted(alone))} trains alone; choose from {', '.join(IN_STEP)}")
     if on_gpu and (given.grid or given.checkpoints):
         parser.error("--grid and --checkpoints are measured on cores: leave --device out")
     if given.grid and "logistic_mnist" not in given.workload:

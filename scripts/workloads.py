@@ -144,8 +144,6 @@ WORKLOADS = {
         rounds=7,
     ),
 }
-IN_STEP = [name for name in WORKLOADS if name != "logistic_imdb"]
-"""What trains in step on a GPU: see ``run.is_captured``."""
 
 
 def variants(workload: Workload, device: torch.device = CPU) -> list[tuple[str, int]]:

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import torch
 from test_population import RESULTS, every_rule, member, results
-from tiny_data import CLASSES, FEATURES, OVERRIDES, tiny, tiny_images, tiny_pixels
+from tiny_data import CLASSES, FEATURES, OVERRIDES, WORDS, tiny, tiny_images, tiny_pixels, tiny_words
 
 from adam_repro.app import compose
 from adam_repro.in_step import ModelsInStep
-from adam_repro.models import CNN, MLP, VAE
+from adam_repro.models import CNN, MLP, VAE, LogisticRegression
 from adam_repro.optimizers import SGD, AdaGrad, Adam
+from adam_repro.padded import PaddedRows
 from adam_repro.run import execute, prepare
 from adam_repro.training import Solo, train
 
@@ -21,7 +22,14 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine ha
 DEVICES = [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=CUDA)]
 EPOCHS = 3
 
+
+def padded_words():
+    data = tiny_words()
+    return dataclasses.replace(data, train_x=PaddedRows.of(data.train_x), test_x=PaddedRows.of(data.test_x))
+
+
 MODELS = {
+    "words": (lambda: LogisticRegression(WORDS, input_dropout=0.5), padded_words),
     "mlp": (lambda: MLP(FEATURES, [5, 4], CLASSES, input_dropout=0.2, hidden_dropout=0.5), tiny),
     "vae": (lambda: VAE(FEATURES, 5, 2), tiny_pixels),
     "cnn": (lambda: CNN(3, 10, input_dropout=0.2, hidden_dropout=0.5), tiny_images),
@@ -43,6 +51,8 @@ def solo(kind, one, device, dtype=torch.float32):
 
 
 def of_dtype(data, dtype):
+    if isinstance(data.train_x, PaddedRows):
+        return data  # of indices
     return dataclasses.replace(data, train_x=data.train_x.to(dtype), test_x=data.test_x.to(dtype))
 
 

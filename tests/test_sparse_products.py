@@ -7,7 +7,7 @@ import torch
 from tiny_data import sparse_rows
 
 from adam_repro.dropout import kept
-from adam_repro.sparse import SparseTimes
+from adam_repro.padded import SparseTimes
 
 WORDS = 9
 ROWS = {

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adam_repro.compilation import compiled
 from adam_repro.members import InStep, Member, segments_of, vector
+from adam_repro.padded import PaddedRows
 from adam_repro.training import Model, judge
 
 ROW = 16  # numbers that a step has of a member, the last its lambda; a row of them begins where a vector may
@@ -74,7 +75,7 @@ class ModelsInStep(InStep):
             for generator in self._noise:
                 generator.manual_seed(torch.initial_seed())
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
+    def step(self, x: Tensor | PaddedRows, y: Tensor) -> Tensor:
         """One update of all members on the minibatch x [batch, ...], y [batch]; their costs before it, [K]."""
         self._row.copy_(next(self._rows))
         if self.device.type != "cuda":
@@ -83,7 +84,7 @@ class ModelsInStep(InStep):
             self._graphs[len(y)] = self._captured(x, y)
         return self._graphs[len(y)](x, y)
 
-    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Tensor | PaddedRows, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy of each member over all examples, [K] and [K], in float64."""
         judged = [judge(model, x, y) for model in self._with_equal_noise(self.models)]
         losses, accuracies = zip(*judged, strict=True)
@@ -106,7 +107,7 @@ class ModelsInStep(InStep):
             optimizer.state[parameter] = {**dict(zip(optimizer.state_names, state, strict=True)), "t": self._t}
         return self.models[k], optimizer
 
-    def _descend(self, k: int, x: Tensor, y: Tensor) -> Tensor:
+    def _descend(self, k: int, x: Tensor | PaddedRows, y: Tensor) -> Tensor:
         """One update of member ``k`` with the numbers in its row; the cost before it."""
         cost = self.models[k].cost(x, y)
         gradients = torch.autograd.grad(cost, self._parameters[k])
@@ -122,7 +123,7 @@ class ModelsInStep(InStep):
             generator.set_state(state)
             yield one
 
-    def _captured(self, x: Tensor, y: Tensor) -> _Graph:
+    def _captured(self, x: Tensor | PaddedRows, y: Tensor) -> _Graph:
         """A step on minibatches of this size as a graph; the members are left as they were."""
         before = [tensor.clone() for tensor in self.state()]
         noise = [generator.get_state() for generator in self._noise]
@@ -145,7 +146,7 @@ class ModelsInStep(InStep):
             here.wait_stream(self._trunk)
         return _Graph(graph, x, y, costs)
 
-    def _branched(self, x: Tensor, y: Tensor) -> Tensor:
+    def _branched(self, x: Tensor | PaddedRows, y: Tensor) -> Tensor:
         """``_descend`` for each member, on streams of their own that fork from the trunk and join it again."""
         default = _default_generator(self.device)
         ours = default.graphsafe_get_state()
@@ -167,10 +168,10 @@ class ModelsInStep(InStep):
 class _Graph:
     """A captured step: minibatches are copied to where it reads them, costs from where it writes them."""
 
-    def __init__(self, graph: torch.cuda.CUDAGraph, x: Tensor, y: Tensor, costs: Tensor):
+    def __init__(self, graph: torch.cuda.CUDAGraph, x: Any, y: Tensor, costs: Tensor):
         self.graph, self.x, self.y, self.costs = graph, x, y, costs
 
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+    def __call__(self, x: Any, y: Tensor) -> Tensor:
         self.x.copy_(x)
         self.y.copy_(y)
         self.graph.replay()

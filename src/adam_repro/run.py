@@ -34,7 +34,6 @@ from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
-from adam_repro.models import LogisticRegression
 from adam_repro.optimizers import OPTIMIZERS, SFO
 from adam_repro.partition import Partitioned
 from adam_repro.settings import (
@@ -295,10 +294,9 @@ def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str:
 
 def is_captured(job: Job) -> bool:
     """Whether the job's steps are made by ``ModelsInStep``: on a GPU, if that has the rule, and no averages of
-    parameters; and sparse rows, whose numbers differ from minibatch to minibatch, fit no graph."""
-    optimizer, model = (get_class(job.config[part]["_target_"]) for part in ("optimizer", "model"))
-    captured = optimizer in OPTIMIZERS and optimizer.judged is None and model is not LogisticRegression
-    return captured and torch.device(job.device).type != "cpu"
+    parameters."""
+    optimizer = get_class(job.config["optimizer"]["_target_"])
+    return optimizer in OPTIMIZERS and optimizer.judged is None and torch.device(job.device).type != "cpu"
 
 
 def _member(config: dict[str, Any]) -> Member:

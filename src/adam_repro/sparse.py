@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +38,10 @@ class SparseRows:
         return torch.Size((len(self), self.width))
 
     @property
+    def nbytes(self) -> int:
+        return self.columns.nbytes + self.starts.nbytes
+
+    @property
     def lengths(self) -> Tensor:
         """The number of ones in each row, [rows]."""
         return self.starts.diff()
@@ -55,31 +58,25 @@ class SparseRows:
 
     def index_select(self, dim: int, index: Tensor) -> SparseRows:
         """The rows of ``index`` int64 [n], in that order; ``dim`` is 0, as for a tensor's rows."""
-        here, unread = self.to("cpu"), np.empty(len(self.columns), dtype=np.int8)
-        matrix = csr_matrix((unread, here.columns.numpy(), here.starts.numpy()), shape=self.shape, copy=False)
-        chosen = matrix[index.cpu().numpy()]  # copies row by row, where torch would look up every single word
-        columns, starts = torch.from_numpy(chosen.indices), torch.from_numpy(chosen.indptr)
-        return SparseRows(columns, starts, self.width, self.scale).to(self.columns.device)
-
-    def to(self, device: torch.device | str) -> SparseRows:
-        return SparseRows(self.columns.to(device), self.starts.to(device), self.width, self.scale)
+        unread = np.empty(len(self.columns), dtype=np.int8)
+        matrix = csr_matrix((unread, self.columns.numpy(), self.starts.numpy()), shape=self.shape, copy=False)
+        chosen = matrix[index.numpy()]  # copies row by row, where torch would look up every single word
+        return SparseRows(torch.from_numpy(chosen.indices), torch.from_numpy(chosen.indptr), self.width, self.scale)
 
     def to_dense(self) -> Tensor:
         """The same as a float32 tensor [rows, width]."""
-        device = self.columns.device
-        dense = torch.zeros(self.shape, device=device)
-        dense[torch.arange(len(self), device=device).repeat_interleave(self.lengths), self.columns] = self.scale
+        dense = torch.zeros(self.shape)
+        dense[torch.arange(len(self)).repeat_interleave(self.lengths), self.columns] = self.scale
         return dense
 
     def dropped(self, p: float) -> SparseRows:
         """Inverted dropout with probability ``p``: zeros stay zeros, so noise is drawn for the ones alone."""
         if p == 0:
             return self
-        device = self.columns.device
         # By numpy, which finds and takes without a branch to mispredict at each word: torch takes twice the time.
-        (places,) = kept(len(self.columns), p, device).cpu().numpy().nonzero()
-        columns = torch.from_numpy(self.columns.cpu().numpy().take(places)).to(device)
-        starts = torch.from_numpy(np.searchsorted(places, self.starts.cpu().numpy())).to(device)
+        (places,) = kept(len(self.columns), p).numpy().nonzero()
+        columns = torch.from_numpy(self.columns.numpy().take(places))
+        starts = torch.from_numpy(np.searchsorted(places, self.starts.numpy()))
         return SparseRows(columns, starts, self.width, self.scale / (1 - p))
 
     def times(self, weight: Tensor) -> Tensor:
@@ -89,25 +86,9 @@ class SparseRows:
 
     def transposed_times(self, g: Tensor) -> Tensor:
         """The transpose of this matrix times ``g`` [rows, n]: [width, n]."""
-        if g.device.type == "cpu":  # torch's scatter is five times slower than scipy's loop there
-            n, sums = g.shape[1], g.new_zeros(self.width, g.shape[1])
-            ones = g.new_full((len(self.columns),), self.scale).numpy()
-            # What ``csc_matrix @ g`` does behind its checks, which take longer.
-            where = self.starts.numpy(), self.columns.numpy()
-            csc_matvecs(self.width, len(self), n, *where, ones, g.contiguous().view(-1).numpy(), sums.view(-1).numpy())
-            return sums
-        rows = torch.arange(len(self), device=g.device).repeat_interleave(self.lengths)
-        return g.new_zeros(self.width, g.shape[1]).index_add_(0, self.columns, g[rows], alpha=self.scale)
-
-
-class SparseTimes(torch.autograd.Function):
-    """``rows.times(weight)`` with a gradient for ``weight`` [width, n]."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: SparseRows, weight: Tensor) -> Tensor:
-        ctx.rows = rows
-        return rows.times(weight)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        return None, ctx.rows.transposed_times(gradients[0])
+        n, sums = g.shape[1], g.new_zeros(self.width, g.shape[1])
+        ones = g.new_full((len(self.columns),), self.scale).numpy()
+        # What ``csc_matrix @ g`` does behind its checks, which take longer; torch's scatter is five times slower.
+        where = self.starts.numpy(), self.columns.numpy()
+        csc_matvecs(self.width, len(self), n, *where, ones, g.contiguous().view(-1).numpy(), sums.view(-1).numpy())
+        return sums

@@ -23,7 +23,6 @@ from adam_repro.locks import Lock
 from adam_repro.optimizers import SFO
 from adam_repro.progress import Progress
 from adam_repro.run import Job, build_learner, build_model, checkpoint_of, execute, group_name, load_data
-from adam_repro.sparse import SparseRows
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.training import CLEAN_EXAMPLES
 from adam_repro.workers import Epoch, Finished, run_groups
@@ -115,13 +114,9 @@ def bytes_of(group: Sequence[Job]) -> float:
     """About what a worker takes that trains ``group``: torch, the data, and each member's parameters, gradients and
     what its optimizer remembers, all in float32."""
     data = load_data(group[0])
-    tensors = [
-        tensor
-        for part in (data.train_x, data.train_y, data.test_x, data.test_y)
-        for tensor in ([part.columns, part.starts] if isinstance(part, SparseRows) else [part])
-    ]
+    examples = sum(part.nbytes for part in (data.train_x, data.train_y, data.test_x, data.test_y))
     parameters = sum(parameter.numel() for parameter in build_model(group[0].config).parameters())
-    return memory.WORKER_BYTES + sum(tensor.nbytes for tensor in tensors) + 4 * parameters * _copies(group)
+    return memory.WORKER_BYTES + examples + 4 * parameters * _copies(group)
 
 
 def _copies(group: Sequence[Job]) -> int:

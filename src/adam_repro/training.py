@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from adam_repro.data import Dataset
 from adam_repro.data.order import epoch_order, fixed_subset, seed_noise
 from adam_repro.memory import EVALUATION_CHUNK
-from adam_repro.sparse import SparseRows
+from adam_repro.padded import Rows
 
 CLEAN_EXAMPLES = 10_000
 
@@ -142,7 +142,7 @@ def _note_divergence(diverged: Tensor, costs: Tensor, t: int) -> None:
 
 
 @torch.no_grad()
-def judge(model: Model, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
+def judge(model: Model, x: Tensor | Rows, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cost and accuracy of a model over all examples, [1] and [1], in float64."""
     model.eval()
     loss, correct = torch.zeros(2, 1, dtype=torch.float64, device=y.device)
@@ -178,7 +178,7 @@ class Solo:
     def begin_epoch(self, epoch: int, steps: range) -> None:
         self._epoch, self._steps = epoch, iter(steps)
 
-    def step(self, x: Tensor | SparseRows, y: Tensor) -> Tensor:
+    def step(self, x: Tensor | Rows, y: Tensor) -> Tensor:
         """One update on the minibatch x [batch, ...], y [batch]; the cost before it, [1]."""
         t = next(self._steps)
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
@@ -203,7 +203,7 @@ class Solo:
             self.optimizer.step()
         return costs[0][None]
 
-    def evaluate(self, x: Tensor | SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, x: Tensor | Rows, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cost and accuracy over all examples, [1] and [1], in float64."""
         if self.averages:
             self.optimizer.eval()  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from adam_repro.padded import PaddedRows, Rows
 from adam_repro.sparse import SparseRows
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -27,9 +28,9 @@ class Dataset:
     name: str
     provenance: str
     checksum: str
-    train_x: Tensor | SparseRows
+    train_x: Tensor | Rows
     train_y: Tensor
-    test_x: Tensor | SparseRows
+    test_x: Tensor | Rows
     test_y: Tensor
 
     def head(self, train: int, test: int | None = None) -> Dataset:
@@ -45,11 +46,14 @@ class Dataset:
         return dataclasses.replace(part, test_x=self.test_x.index_select(0, spread), test_y=self.test_y[spread])
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data, resident on ``device``."""
-        parts = {name: getattr(self, name).to(device) for name in ("train_x", "train_y", "test_x", "test_y")}
-        return dataclasses.replace(self, **parts)
+        """The same data, resident on ``device``, where sparse rows are padded ones if it is a GPU."""
+        if torch.device(device).type == "cpu":
+            return self
+        parts = {name: getattr(self, name) for name in ("train_x", "train_y", "test_x", "test_y")}
+        parts |= {name: PaddedRows.of(part) for name, part in parts.items() if isinstance(part, SparseRows)}
+        return dataclasses.replace(self, **{name: part.to(device) for name, part in parts.items()})
 
-    def minibatches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor | SparseRows, Tensor]]:
+    def minibatches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor | Rows, Tensor]]:
         """The training examples in the ``order`` of a pass, int64 [n], ``size`` at a time; the last may be fewer."""
         order = order.to(self.train_y.device)
         if isinstance(self.train_x, SparseRows):  # gathered once a pass: then a minibatch is a slice

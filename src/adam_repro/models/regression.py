@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from adam_repro.dropout import checked_rate
 from adam_repro.models.classifier import Classifier
-from adam_repro.sparse import SparseRows, SparseTimes
+from adam_repro.padded import Rows, SparseTimes
 
 
 class SoftmaxRegression(Classifier):
@@ -35,7 +35,7 @@ class LogisticRegression(nn.Module):
     ``input_dropout`` is the probability that a word of a review is left out of a training step; the words that stay
     count 1 / (1 - p). Weights and bias start at zero.
 
-    Shapes: ``forward`` maps ``SparseRows`` [batch, in_features] to the logits of class 1, [batch]; the weight is
+    Shapes: ``forward`` maps sparse rows [batch, in_features] to the logits of class 1, [batch]; the weight is
     [in_features, 1], a word a row, which is how its gradient is gathered.
     """
 
@@ -45,14 +45,14 @@ class LogisticRegression(nn.Module):
         self.weight = nn.Parameter(Tensor(in_features, 1).zero_())
         self.bias = nn.Parameter(Tensor(1).zero_())
 
-    def forward(self, x: SparseRows) -> Tensor:
+    def forward(self, x: Rows) -> Tensor:
         x = x.dropped(self.input_dropout) if self.training else x
         return SparseTimes.apply(x, self.weight).squeeze(1) + self.bias
 
-    def cost(self, x: SparseRows, y: Tensor) -> Tensor:
+    def cost(self, x: Rows, y: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(self(x), y.to(self.weight.dtype))
 
-    def judged(self, x: SparseRows, y: Tensor) -> tuple[Tensor, Tensor]:
+    def judged(self, x: Rows, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = self(x)
         costs = binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none")
         return costs, ((logits > 0) == y).to(logits.dtype)
