@@ -14,10 +14,11 @@ from adam_repro.analysis.claims.comparisons import PASSES
 from adam_repro.analysis.curves import paper_curves
 from adam_repro.analysis.figures.panels import FRAMES
 from adam_repro.app import CONFIGS, compose
+from adam_repro.building import build_model, build_optimizer
 from adam_repro.errors import NothingToDo
 from adam_repro.optimizers import OPTIMIZERS
 from adam_repro.protocol import Grid, check_budgets
-from adam_repro.run import build_model, build_optimizer, prepare
+from adam_repro.run import prepare
 from adam_repro.search import Trials, experiment_of, figures, node_of
 from adam_repro.surroundings import PROJECT_ROOT
 

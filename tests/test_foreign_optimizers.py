@@ -14,10 +14,11 @@ from tiny_data import FEATURES, OVERRIDES, WORDS, tiny
 
 from adam_repro import records
 from adam_repro.app import compose
+from adam_repro.building import build_model
 from adam_repro.data.order import epoch_order, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.models import SoftmaxRegression
-from adam_repro.run import build_model, checkpoint_of, execute, load_data, prepare
+from adam_repro.run import checkpoint_of, execute, load_data, prepare
 
 
 def job(path, *overrides, results="unused"):

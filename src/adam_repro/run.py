@@ -7,7 +7,6 @@ for each.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import datetime
 import functools
@@ -24,13 +23,13 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
-from torch import nn
 
 from adam_repro import diagnostics, records
-from adam_repro.checkpoints import Keeper, packed, unpacked
+from adam_repro.admission import tried
+from adam_repro.building import build_model, build_optimizer
+from adam_repro.checkpoints import Keeper
 from adam_repro.compilation import in_a_run_of
 from adam_repro.data import Dataset
-from adam_repro.data.order import generator, seed_noise
 from adam_repro.errors import UserError
 from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
@@ -149,7 +148,7 @@ def prepare(cfg: DictConfig) -> Job:
         population, resumable, in_step = None, False, False
     else:
         population = given["guests"]
-        resumable, in_step = _try_foreign(found, config, data)
+        resumable, in_step = tried(found, config, data)
         identity["source"] = source_hash(found)
     key = records.key_of(identity)
     name = records.folder_name(data.name, found.__name__, lr=config["optimizer"]["lr"], seed=config["seed"], key=key)
@@ -247,17 +246,6 @@ def load_data(job: Job) -> Dataset:
     return data.head(wanted["train_examples"], wanted.get("test_examples_spread")).to(job.device)
 
 
-def build_model(config: dict[str, Any]) -> Any:
-    """The model of a run with its initial parameters, a function of the seed."""
-    with torch.random.fork_rng(devices=[]):  # of no GPU: to ask one for its state would open it, in a run on cores too
-        torch.manual_seed(generator(config["seed"], 0, "init").initial_seed())
-        return instantiate(config["model"])
-
-
-def build_optimizer(config: dict[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    return instantiate(config["optimizer"], _partial_=True, _convert_="all")(model.parameters())
-
-
 def _least(*values: int | None) -> int:
     return min(value for value in values if value is not None)
 
@@ -302,86 +290,6 @@ def is_captured(job: Job) -> bool:
 def _member(config: dict[str, Any]) -> Member:
     settings = dict(config["optimizer"])
     return Member(get_class(settings.pop("_target_")), settings, instantiate(config["schedule"]), config["l2"])
-
-
-def _try_foreign(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> tuple[bool, bool]:
-    """Try an optimizer on throw-away models, so that one that cannot train them is refused before the run begins.
-
-    The first answer is whether it is resumable: whether a second one goes on from the first one's state, as a
-    checkpoint gives it back, as the first does, and then holds all that the first one holds, a count of steps too, on
-    which only later ones may depend. The second is whether it can be in step with others: it asks for no closure,
-    draws no random numbers, and has no other parameters for evaluations.
-    """
-    if "lr" not in config["optimizer"]:
-        raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
-    given = {name: value for name, value in config["optimizer"].items() if name != "_target_"}
-    model = build_model(config)
-    try:
-        solo, draws = _tried(model, config, data)
-    except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
-        cause = " ".join(str(error.__cause__ or error).split()).removesuffix(".")
-        raise UserError(
-            f"optimizer._target_={config['optimizer']['_target_']} cannot train {type(model).__name__} with the "
-            f"settings {given}: {cause}. An optimizer here is built as "
-            "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
-            "parameter groups."
-        ) from error
-    in_step = not draws and not solo.needs_closure and not solo.averages
-    try:
-        state = unpacked(packed(solo.state()))
-        other, _ = _tried(build_model(config), config, data, state)
-        _tried_step(solo, data)
-        held = [([*one.model.parameters()], _beside_its_state(one.optimizer)) for one in (solo, other)]
-        return _alike(*held, seen=set()), in_step
-    except Exception:  # no checkpoint can hold what it saves, it does not load that, or what it has cannot be compared
-        return False, in_step
-
-
-def _tried(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> tuple[Solo, bool]:
-    """A learner behind its first step, or behind one from ``state``, on the CPU: a device is no place to try things.
-
-    And whether that step has drawn random numbers.
-    """
-    optimizer = build_optimizer(config, model)
-    solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
-    if state is not None:
-        solo.restore(state)
-    return solo, _tried_step(solo, data)
-
-
-def _tried_step(solo: Solo, data: Dataset) -> bool:
-    seed_noise(0, 1, "trial")
-    before = torch.get_rng_state()
-    solo.begin_epoch(1, range(1, 2))
-    solo.step(data.train_x[:8], data.train_y[:8])
-    return not torch.equal(before, torch.get_rng_state())
-
-
-def _beside_its_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The attributes that its class gave it, and not torch as to every optimizer."""
-    torchs = vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))
-    return {name: value for name, value in vars(optimizer).items() if name not in torchs}
-
-
-def _alike(a: Any, b: Any, *, seen: set[tuple[int, int]]) -> bool:
-    """Whether two objects hold the same, however deep; what cannot be looked into is like itself alone, such as an
-    iterator. ``seen``: pairs that are being compared, since objects may lead back to themselves."""
-    if a is b or (id(a), id(b)) in seen:
-        return True
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        if a.keys() == b.keys():
-            b = {key: b[key] for key in a}  # a state_dict's groups come back in another order
-        a, b = [*a.items()], [*b.items()]
-    if isinstance(a, list | tuple | collections.deque):
-        return len(a) == len(b) and all(_alike(x, y, seen=seen) for x, y in zip(a, b, strict=True))
-    if not hasattr(a, "__dict__"):
-        return bool(a == b)
-    seen.add((id(a), id(b)))
-    return _alike(vars(a), vars(b), seen=seen)
 
 
 def _write(job: Job, rows: list[Row], k: int, inside: list[list], *, group: str) -> records.Record:

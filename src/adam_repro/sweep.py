@@ -16,13 +16,14 @@ import torch
 from hydra.utils import get_class
 
 from adam_repro import integrity, memory, records
+from adam_repro.building import build_model
 from adam_repro.compilation import in_a_run_of
 from adam_repro.errors import UserError, in_full
 from adam_repro.integrity import is_evaluated
 from adam_repro.locks import Lock
 from adam_repro.optimizers import SFO
 from adam_repro.progress import Progress
-from adam_repro.run import Job, build_learner, build_model, checkpoint_of, execute, group_name, load_data
+from adam_repro.run import Job, build_learner, checkpoint_of, execute, group_name, load_data
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.training import CLEAN_EXAMPLES
 from adam_repro.workers import Epoch, Finished, run_groups
