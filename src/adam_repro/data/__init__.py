@@ -46,7 +46,8 @@ class Dataset:
         return dataclasses.replace(part, test_x=self.test_x.index_select(0, spread), test_y=self.test_y[spread])
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data, resident on ``device``, where sparse rows are padded ones if it is a GPU."""
+        """The same data, resident on ``device``: as they are on cores, where every data set is loaded; on a GPU sparse
+        rows become padded ones."""
         if torch.device(device).type == "cpu":
             return self
         parts = {name: getattr(self, name) for name in ("train_x", "train_y", "test_x", "test_y")}
