@@ -32,7 +32,7 @@ from hydra_plugins.adam_repro_population import values_of
 
 RUNS = ["curves.csv", "finals.csv", "diagnostics.csv", "provenance.json"]
 OTHER_RESULTS = ["measurements.csv", "tuning.csv", "matching.csv", "dropout_rates.csv"]
-OTHER_RESULTS += ["bench.json", "gpu.json", "checkpoints.json"]
+OTHER_RESULTS += ["bench*.json", "gpu.json", "checkpoints.json"]  # bench_*.json: by other processors
 SETTINGS = ("tuned", "matched")
 TERMS = ["dataset", "model", "batch_size", "epochs", "train_examples", "evaluate_at", "frozen_noise"]
 BENCH = "bench"
@@ -89,10 +89,10 @@ def adopt(folder: Path, figure: str, *, replace: bool = False) -> list[Path]:
         print(merge(reference, folder))
     elif (folder / "finals.csv").exists():
         (reference / "diagnostics.csv").unlink(missing_ok=True)  # of the runs that go; the new ones may have none
-    copies = {folder / name: reference / name for name in [*([] if joined else RUNS), *OTHER_RESULTS]}
+    patterns = [*([] if joined else RUNS), *OTHER_RESULTS]
+    copies = {path: reference / path.name for pattern in patterns for path in sorted(folder.glob(pattern))}
     for kind in SETTINGS:
         copies |= {path: CONFIGS / kind / figure / path.name for path in sorted((folder / kind).glob("*.yaml"))}
-    copies = {source: target for source, target in copies.items() if source.exists()}
     for source, target in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)

@@ -226,6 +226,24 @@ def test_the_readme_says_what_crash_tests_have_found_and_what_checkpoints_cost(t
     assert "0.04 s for the 8 MB of logistic regression, MNIST (105 runs as one).\n<!-- /rel" in readme.read_text()
 
 
+def test_the_readme_has_a_table_of_ratios_for_each_other_processor(tmp_path):
+    decided(tmp_path / "fig1_mnist")
+    readme = tmp_path / "README.md"
+    readme.write_text(README)
+    (tmp_path / "bench").mkdir()
+    other = BENCH | {"hardware": {"processor": "Another"}, "gemm_peak_gflops": {"cnn": 160.0}}
+    for name, content in (("bench.json", BENCH), ("bench_other.json", other)):
+        (tmp_path / "bench" / name).write_text(json.dumps(content))
+    report.update_readme(readme, tmp_path)
+    lines = readme.read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("| the same on another processor, Another, 160 "))
+    heading, _, regression, network, end = lines[place : place + 5]
+    assert lines[place - 1] == "" and not end.startswith("|")
+    assert "([bench_other.json](results/reference/bench/bench_other.json))" in heading
+    assert regression == "| logistic regression, MNIST | 30 | 24 | 163 | 51 % |"
+    assert network == "| c64-c64-c128-1000, dropout | 1.82 | |  | 82 % |"
+
+
 def test_a_benchmark_of_one_workload_and_one_variant_has_its_row():
     values = report.speed(BENCH | {"measured": [bench_row("mlp", "typical", 1, 29.0, 1.0)], "gemm_peak_gflops": {}})
     assert [row["title"] for row in values["rows"]] == ["784-1000-1000-10, dropout"] and values["overheads"] == ""

@@ -340,7 +340,7 @@ def test_all_that_the_bench_measures_is_adopted_and_its_absence_names_its_comman
     with pytest.raises(UserError, match="bench does not exist. Run `make bench` first"):
         adopt(folder, "bench")
     folder.mkdir(parents=True)
-    names = {"bench.json", "gpu.json", "checkpoints.json"}
+    names = {"bench.json", "bench_other.json", "gpu.json", "checkpoints.json"}
     for name in names:
         (folder / name).write_text("{}")
     assert set(adopt(folder, "bench")) == {tmp_path / "results" / "reference" / "bench" / name for name in names}

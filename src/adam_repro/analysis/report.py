@@ -158,7 +158,11 @@ def update_readme(readme: Path, reference: Path) -> None:
     if measured.is_file():
         on_gpu = measured.with_name("gpu.json")
         gpu = speed_on_gpu(json.loads(on_gpu.read_text())) if on_gpu.is_file() else None
-        values = {**speed(json.loads(measured.read_text())), "gpu": gpu, "percent": _percent, "digits": _digits}
+        elsewhere = {
+            path.name: speed(json.loads(path.read_text())) for path in sorted(measured.parent.glob("bench_*.json"))
+        }
+        values = {**speed(json.loads(measured.read_text())), "elsewhere": elsewhere, "gpu": gpu}
+        values |= {"percent": _percent, "digits": _digits}
         table = _rendered("readme_speed.md.j2", **values)
         records.write_atomically(readme, _between_markers(readme, "speed", table))
     tortured = reference / "reliability" / "torture.json"
