@@ -2,8 +2,8 @@
 
 They take four seconds, and most commands that tests give not much more. A server has them, uncompiled, and is forked
 for each command: it computes nothing, so it has one thread and no state that a fork could break. What a command's own
-workers are forked from is a fork of the command, for the same reason; commands that start all that they start by an
-interpreter are in test_torture.py, and on the pages of docs/.
+workers are forked from is a fork of the command (see forking.py); the commands that torture.py disturbs start as a
+user's do, with all that they start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import functools
 import gc
-import itertools
 import json
 import os
 import runpy
@@ -20,9 +19,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import util
+from collections.abc import Mapping
 from pathlib import Path
+
+import forking
 
 UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}
 
@@ -93,28 +93,8 @@ def become(command: list[str], cwd: str, said: list[str], environment: dict[str,
     sys.argv = command
     more = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:1] = [str(Path(command[0]).parent), *more]
-    util.spawnv_passfds = functools.partial(fork_or_spawn, util.spawnv_passfds)
+    forking.install()
     runpy.run_path(command[0], run_name="__main__")
-
-
-def fork_or_spawn(spawn: Callable, path: bytes, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
-    """``multiprocessing.util.spawnv_passfds``, but that a fork server begins with the imports of this process."""
-    if "multiprocessing.forkserver" not in arguments[-1]:
-        return spawn(path, arguments, descriptors)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()  # or each would write it, too
-    process = os.fork()
-    if process == 0:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            kept = sorted({0, 1, 2, *descriptors})
-            for before, after in itertools.pairwise([*kept, os.sysconf("SC_OPEN_MAX")]):
-                os.closerange(before + 1, after)
-            exec(arguments[-1], {})
-        finally:
-            os._exit(0)
-    return process
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
 
+import forking
+
 from adam_repro.data import digits
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -106,6 +108,8 @@ def small_copy(folder: Path) -> Path:
     for path in (folder / "configs" / "dataset").glob("*.yaml"):
         edit(path, "stand_in: allow", "stand_in: only")
     edit(folder / "Makefile", "@$(PYTHON) scripts/setup.py", "@true")
+    shutil.copy(forking.__file__, folder / "src")
+    (folder / "src" / "sitecustomize.py").write_text("import forking\n\nforking.install()\n")
     _terms_of_the_copy(folder / "results" / "reference" / "fig1_mnist" / "provenance.json")
     return folder
 
