@@ -2,7 +2,8 @@
 
 One test more at a time than there are cores, for many wait for processes that they have started; each has one thread:
 two threads each would wait for one another. Those on Slurm wait longest, for its clocks and for one another: they come
-first, which keeps two of them in one process.
+first, which keeps two of them in one process. Behind them come those with a time limit of their own, the longest: at
+the end short ones are left, and no process waits long for another.
 """
 
 import os
@@ -27,7 +28,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in ("slurm", "timeout")])
 
 
 @pytest.fixture
