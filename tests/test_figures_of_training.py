@@ -101,7 +101,7 @@ def test_a_figure_without_an_arm_is_drawn_and_says_what_is_missing(tmp_path, nam
     if not name.startswith("fig1"):
         small = [axes for axes in drawn.axes if axes.get_title(loc="left") == "Default settings"]
         assert len(small) == ("default" in arms and large == "tuned"), "there is no panel of what was not run"
-    figures.save(FigureData.load(tmp_path), tmp_path)
+    figures.write(lambda: drawn, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["fig2_dropout", "fig3_first_epochs"])
@@ -197,8 +197,8 @@ def test_a_single_pass_is_a_marker_that_can_be_seen(tmp_path):
     canvas = FigureCanvasAgg(drawn)
     for axes in drawn.axes[:2]:
         axes.get_legend().remove()
+        canvas.draw()
         for line in (line for line in axes.get_lines() if len(line.get_xdata()) == 1):
-            canvas.draw()
             before = np.asarray(canvas.buffer_rgba()).copy()
             line.set_visible(False)
             canvas.draw()
@@ -393,7 +393,7 @@ def test_an_incomplete_grid_is_drawn(tmp_path, more):
     drawn = draw_vae(tmp_path, **more)
     assert drawn.axes
     assert ("make reproduce" in words(drawn.axes[0])) == (more.get("forms") == ())
-    figures.save(FigureData.load(tmp_path), tmp_path)
+    figures.write(lambda: drawn, tmp_path)
 
 
 def test_settings_of_a_grid_that_ran_longer_are_a_block_of_their_own_panels_alone(tmp_path):
