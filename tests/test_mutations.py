@@ -1,4 +1,4 @@
-"""Errors planted in the source: each must turn a verdict or fail a check that holds without it."""
+"""Errors planted in the source: each must turn a verdict or fail a check that, as other tests say, hold without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import test_population
 import test_protocol
 import test_schedules
 import test_training
-from test_properties import verdicts
+from test_properties import KNOWN, verdicts
 from tiny_data import tiny
 
 from adam_repro import protocol, schedules, training
@@ -37,13 +37,6 @@ def plant(monkeypatch, owners, name, old, new):
 ANNOTATIONS = 1 << 24  # as `from __future__ import annotations` above the source had it
 
 
-def supported(*groups):
-    def check():
-        assert all(verdict.endswith("supported") for verdict in verdicts(*groups))
-
-    return check
-
-
 def nesterov_agrees_with_torch():
     test_optimizers.test_agrees_with_torch_after_each_of_100_steps(*test_optimizers.TWINS["SGDNesterov"])
 
@@ -52,14 +45,16 @@ def no_tuning_seed_reports():
     protocol.check_seeds(protocol.TUNING_SEEDS)
 
 
+OF_CLAIMS = {
+    "no bias correction": ([Adam], "rule", "m / (1 - beta1**t) if bias_correction else m", "m", "C3"),
+    "betas swapped": ([Adam], "rule", "    m = ", "    beta1, beta2 = beta2, beta1\n    m = ", "C8"),
+    "eps inside the root": ([Adam], "rule", "torch.sqrt(v_hat) + eps", "torch.sqrt(v_hat + eps)", "C3"),
+    "v of sizes instead of squares": ([Adam], "rule", "* g**2", "* g.abs()", "C1"),
+    "t one too high": ([Adam], "rule", "    m = ", "    t = t + 1\n    m = ", "C12"),
+    "AdaMax's u corrected": ([AdaMax], "rule", "m / u", "m / (u / (1 - beta2**t))", "C24"),
+    "AdaGrad as a mean": ([AdaGrad], "rule", "v + g**2", "0.99 * v + 0.01 * g**2", "C19"),
+}
 PLANTED = {
-    "no bias correction": ([Adam], "rule", "m / (1 - beta1**t) if bias_correction else m", "m", supported("C3")),
-    "betas swapped": ([Adam], "rule", "    m = ", "    beta1, beta2 = beta2, beta1\n    m = ", supported("C8")),
-    "eps inside the root": ([Adam], "rule", "torch.sqrt(v_hat) + eps", "torch.sqrt(v_hat + eps)", supported("C3")),
-    "v of sizes instead of squares": ([Adam], "rule", "* g**2", "* g.abs()", supported("C1")),
-    "t one too high": ([Adam], "rule", "    m = ", "    t = t + 1\n    m = ", supported("C12")),
-    "AdaMax's u corrected": ([AdaMax], "rule", "m / u", "m / (u / (1 - beta2**t))", supported("C24")),
-    "AdaGrad as a mean": ([AdaGrad], "rule", "v + g**2", "0.99 * v + 0.01 * g**2", supported("C19")),
     "momentum of the wrong sign": (
         [SGDNesterov],
         "rule",
@@ -126,10 +121,20 @@ PLANTED = {
 }
 
 
+@pytest.mark.parametrize("error", OF_CLAIMS)
+def test_a_planted_error_turns_a_verdict(error, monkeypatch):
+    """One that test_properties.py finds to be so where nothing is planted."""
+    *where, claim = OF_CLAIMS[error]
+    assert KNOWN[claim] == [f"{claim} supported"]
+    plant(monkeypatch, *where)
+    with pytest.raises(AssertionError):
+        assert all(verdict.endswith("supported") for verdict in verdicts(claim))
+
+
 @pytest.mark.parametrize("error", PLANTED)
 def test_a_planted_error_is_found(error, monkeypatch):
+    """By a check that is a test of its own where nothing is planted."""
     *where, check = PLANTED[error]
-    check()
     plant(monkeypatch, *where)
     with pytest.raises(AssertionError):
         check()
