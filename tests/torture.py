@@ -27,9 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 import torch
 from aiming import MOST_BYTES, Aim, Write, shoot, watch
+from commands import UNCOMPILED
 
 from adam_repro import verifying
 from adam_repro.data import Dataset, caching
@@ -147,26 +149,41 @@ class Sweep:
 
     def start(self, output: Path, *more: str, aim: Aim | None = None, trace: Path | None = None) -> subprocess.Popen:
         """Start the command, as the leader of a group of processes; what it says goes to ``output``."""
-        experiment, *settings = SWEEPS[self.name]
+        environment = os.environ | UNCOMPILED | self.environment(aim=aim, trace=trace)
+        with output.open("w") as file:
+            return subprocess.Popen(
+                [sys.executable, self.script, *self.settings(*more)],
+                cwd=output.parent,
+                env=environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+
+    @property
+    def script(self) -> Path:
+        return PROJECT_ROOT / "experiments" / f"{SWEEPS[self.name][0]}.py"
+
+    def settings(self, *more: str) -> list[str]:
+        settings = SWEEPS[self.name][1:]
         settings += [f"results={self.results}", f"dataset.root={self.data}", f"tracking.mode={self.tracking}"]
         settings += [f"epochs={self.epochs or EPOCHS[self.name]}"]
         chosen = {setting.partition("=")[0]: setting for setting in (*COMMON, *settings, *more)}
-        command = [sys.executable, str(PROJECT_ROOT / "experiments" / f"{experiment}.py"), *chosen.values()]
-        environment = os.environ | {
+        return [*chosen.values()]
+
+    def environment(self, *, aim: Aim | None = None, trace: Path | None = None) -> dict[str, str]:
+        """What the command finds in its environment beside what is in ours."""
+        found = {
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            "TORCHDYNAMO_DISABLE": "1",
             "XDG_CACHE_HOME": str(self.folder / "cache"),
             WATCHED: str(self.folder),
         }
         if aim is not None:
             write = (aim.write.kind, aim.write.event, aim.write.name)
-            environment[AIM] = json.dumps([write, aim.nth, aim.bytes])
+            found[AIM] = json.dumps([write, aim.nth, aim.bytes])
         if trace is not None:
-            environment[TRACE] = str(trace)
-        with output.open("w") as file:
-            return subprocess.Popen(
-                command, cwd=output.parent, env=environment, stdout=file, stderr=file, start_new_session=True
-            )
+            found[TRACE] = str(trace)
+        return found
 
     def curves(self) -> dict[str, bytes]:
         return {path.parent.name: path.read_bytes() for path in self.results.glob("runs/*/*/curve.csv")}
@@ -316,9 +333,8 @@ def mirrors(sweep: Sweep, process: subprocess.Popen) -> bool:
 
 def undisturbed(name: str, place: Path, digits: Path, *, trace: Path | None = None, **settings) -> Sweep:
     sweep = Sweep(name, place / f"undisturbed-{name}", digits, **settings)
-    output = sweep.folder / "output"
-    status, said = ended(sweep.start(output, trace=trace), output)
-    assert status == 0, said
+    done = commands.run(sweep.script, *sweep.settings(), cwd=sweep.folder, environment=sweep.environment(trace=trace))
+    assert done.returncode == 0, done.stderr
     assert not sweep.problems(), sweep.problems()
     return sweep
 
