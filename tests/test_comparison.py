@@ -103,6 +103,11 @@ def test_what_is_no_search_space_is_refused(given):
         search_space("fig1_mnist", given)
 
 
+def test_a_file_of_a_search_space_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"there is no file .*none\.yaml"):
+        search_space("fig1_mnist", str(tmp_path / "none.yaml"))
+
+
 def test_an_optimizer_is_a_name_a_path_or_a_class_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [*sys.path])
     assert overrides_of("adamax") == ("adamax", ["optimizer=adamax"])
@@ -116,6 +121,8 @@ def test_an_optimizer_is_a_name_a_path_or_a_class_in_a_file(tmp_path, monkeypatc
     for wrong in (f"{tmp_path / 'none.py'}:Mine", "no.Such", ""):
         with pytest.raises(UserError, match="there is no file|cannot be imported|OPTIMIZER is missing"):
             overrides_of(wrong)
+    with pytest.raises(UserError, match=r"is a file: give a class in it, too, as in my_opt\.py:MyOpt"):
+        overrides_of("my_opt.py")
 
 
 RESULTS = "its (own), they're here"

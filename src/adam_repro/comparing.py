@@ -90,6 +90,8 @@ def overrides_of(optimizer: str) -> tuple[str, list[str]]:
         )
     if (CONFIGS / "optimizer" / f"{optimizer}.yaml").is_file():
         return optimizer, [f"optimizer={optimizer}"]
+    if optimizer.endswith(".py"):
+        raise UserError(f"OPTIMIZER={optimizer} is a file: give a class in it, too, as in {optimizer}:MyOpt.")
     if ":" in optimizer:
         path, _, name = optimizer.rpartition(":")
         file = Path(path).absolute()

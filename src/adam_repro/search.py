@@ -230,6 +230,8 @@ def search_space(figure: str, given: str | None, *, optimizer: str = LIKE) -> di
     usual = {**usual, **narrowed.get(name, {})}
     if given is None:
         return {name: list(values) for name, values in usual.items()}
+    if given.endswith((".yaml", ".yml")) and not os.path.isfile(given):
+        raise UserError(f"SEARCH={given}: there is no file {os.path.abspath(given)}.")
     try:
         asked = OmegaConf.to_container(OmegaConf.load(given) if os.path.isfile(given) else OmegaConf.create(given))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
