@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adam_repro.analysis.comparison import Comparison
-from adam_repro.app import shown_kindly
+from adam_repro.app import check_place, shown_kindly
 from adam_repro.comparing import compare
 from adam_repro.process import settle_process, stop_by_signals
 from adam_repro.surroundings import PROJECT_ROOT
@@ -40,6 +40,7 @@ def main() -> None:
     settle_process()
     stop_by_signals()
     with shown_kindly():
+        check_place(given.overrides)
         found, choice, folder = compare(
             given.optimizer,
             given.figure,

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from adam_repro.analysis import page, report
 from adam_repro.analysis.drawing import draw
-from adam_repro.app import CONFIGS, WITHIN, override, shown_kindly
+from adam_repro.app import CONFIGS, WITHIN, check_place, override, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.process import Stopped, deaf_to_interrupts, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
@@ -45,6 +45,7 @@ def main() -> None:
     given = parser.parse_args()
     stop_by_signals()
     with shown_kindly():
+        check_place(given.overrides)
         chosen = wanted(given.figure, given.scale)
         sys.exit(reproduce(given.scale, chosen, results=given.results, overrides=given.overrides))
 

@@ -226,6 +226,15 @@ def test_a_users_mistake_in_a_figure_of_several_is_one_paragraph_too(tmp_path):
     assert outcome.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("script", ["reproduce.py", "compare.py"])
+def test_runs_are_not_sent_elsewhere_than_what_is_made_of_them(tmp_path, script):
+    options = ["--scale=smoke", "--figure=fig1_mnist", "results=here"]
+    options += ["--optimizer=adam"] if script == "compare.py" else []
+    outcome = call(*options, script=PROJECT_ROOT / "scripts" / script, cwd=tmp_path)
+    assert outcome.returncode == 1 and not outcome.stdout
+    assert outcome.stderr.startswith("Error: results=here would send ") and "ARGS=--results=here" in outcome.stderr
+
+
 @pytest.mark.skipif(
     not (Path(os.environ.get("ADAM_REPRO_DATA", "")) / "MNIST" / "raw").is_dir(), reason="ADAM_REPRO_DATA has no MNIST"
 )

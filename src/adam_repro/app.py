@@ -115,6 +115,17 @@ def override(key: str, value: object) -> str:
     return f"{key}={QuotedString(str(value), Quote.single).with_quotes()}"
 
 
+def check_place(overrides: Sequence[str]) -> None:
+    """UserError where one of ``overrides`` sends runs elsewhere than where a script looks for them, its --results."""
+    for given in overrides:
+        key, _, place = given.partition("=")
+        if key == "results":
+            raise UserError(
+                f"{given} would send the runs elsewhere than what is made of them: give --results={place} "
+                f"(`make ... ARGS=--results={place}`)."
+            )
+
+
 class shown_kindly:  # noqa: N801 - reads as a phrase where it is used
     """Turn an error that a user can cause into one paragraph on standard error and exit status 1.
 
