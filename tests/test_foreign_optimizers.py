@@ -371,6 +371,12 @@ def test_a_refusal_is_one_paragraph_whatever_the_optimizer_says(own):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_refusal_names_the_kind_of_the_error_and_its_line(own):
+    own(OWN.replace("p -=", "self.no_such; p -="))
+    with pytest.raises(UserError, match=r": AttributeError: .* 'no_such' \(own\.py, line \d+\)\. An optimizer here"):
+        job("own.Own")
+
+
 def test_an_optimizer_file_that_does_not_load_is_refused_with_its_own_words(own):
     own("import no_such_module")
     with pytest.raises(UserError, match=r"own\.Own cannot be imported \(No module named 'no_such_module'\)"):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import collections
+import inspect
+import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +35,7 @@ def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Data
     try:
         solo, draws = _started(model, config, data)
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
-        cause = " ".join(str(error.__cause__ or error).split()).removesuffix(".")
+        cause = _with_its_place(error.__cause__ or error, found)
         raise UserError(
             f"optimizer._target_={config['optimizer']['_target_']} cannot train {type(model).__name__} with the "
             f"settings {given}: {cause}. An optimizer here is built as "
@@ -47,6 +51,14 @@ def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Data
         return _alike(*held, seen=set()), in_step
     except Exception:  # no checkpoint can hold what it saves, it does not load that, or what it has cannot be compared
         return False, in_step
+
+
+def _with_its_place(error: BaseException, found: type) -> str:
+    """The error in a line, and where in the file of ``found`` it came up, if it did there."""
+    said = " ".join(" ".join(traceback.format_exception_only(error)).split()).removesuffix(".")
+    own = inspect.getsourcefile(found) if found.__module__ in sys.modules else None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if own and frame.filename == own]
+    return f"{said} ({Path(own).name}, line {lines[-1]})" if own and lines else said
 
 
 def _started(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> tuple[Solo, bool]:
