@@ -66,6 +66,9 @@ def test_another_experiment_trains_its_network_with_optimizers_of_ours_and_of_ot
     ("arguments", "named"),
     [
         (["optimiser=adam"], "There is no key optimiser. Did you mean optimizer? Allowed"),
+        (["lr=0.1"], "There is no key lr. Did you mean optimizer.lr? Allowed there: arm, "),
+        (["optimizer.beta=0.9"], "There is no key optimizer.beta. Did you mean optimizer.beta2? Allowed"),
+        (["optimizer.momentum=0.9"], "There is no key optimizer.momentum. Allowed there: optimizer._target_, "),
         (["optimizer.lr=-3"], "optimizer: Adam: lr=-3 is not allowed"),
         (["optimizer.beta2=1"], "optimizer: Adam: beta2=1 is not allowed; set beta2 to a number with 0 <= beta2 < 1."),
         (["optimizer=adamm"], "adamm"),

@@ -194,11 +194,23 @@ def _message(error: BaseException) -> str | None:
 
 def _no_such_key(full_key: str, node: DictConfig) -> str:
     parent, dot, key = full_key.rpartition(".")
-    allowed = sorted(parent + dot + str(name) for name in node if name != "hydra")
-    near = difflib.get_close_matches(full_key, allowed, n=1)
+    there = sorted(str(name) for name in node if name != "hydra")
+    allowed = [parent + dot + name for name in there]
+    similar = [parent + dot + name for name in difflib.get_close_matches(key, there, n=1)]
+    near = similar or sorted(_within(node, key, parent + dot), key=len)
     hint = f" Did you mean {near[0]}?" if near else ""
     names = ", ".join(allowed) or "none"
-    return f"There is no key {full_key}.{hint} Allowed there: {names}. To add one, write +{full_key}=..."
+    add = f" To add one, write +{full_key}=..." if parent else ""  # one beside all others would change nothing
+    return f"There is no key {full_key}.{hint} Allowed there: {names}.{add}"
+
+
+def _within(node: DictConfig, key: str, above: str) -> Iterator[str]:
+    """The full names of the keys called ``key`` that lie deeper in ``node``."""
+    for name, part in node.items_ex(resolve=False):
+        if isinstance(part, DictConfig) and not part._is_none() and not part._is_interpolation() and name != "hydra":
+            if key in part:
+                yield f"{above}{name!s}.{key}"
+            yield from _within(part, key, f"{above}{name!s}.")
 
 
 def _remove_if_empty(folder: Path) -> None:
