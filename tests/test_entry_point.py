@@ -73,6 +73,12 @@ def test_another_experiment_trains_its_network_with_optimizers_of_ours_and_of_ot
         (["optimizer.beta2=1"], "optimizer: Adam: beta2=1 is not allowed; set beta2 to a number with 0 <= beta2 < 1."),
         (["optimizer=adamm"], "adamm"),
         (["figure=fig9"], "fig9"),
+        (["figure=fig2_dropout"], "Give it there: `python experiments/mlp.py figure=fig2_dropout`."),
+        (
+            ["dataset=imdb"],
+            "SoftmaxRegression with the settings {'in_features': 784, 'classes': 10} cannot be trained on",
+        ),
+        (["+dropout=with"], "unexpected keyword argument 'input_dropout'. Give a model and a dataset that belong"),
         (["-m", "optimizer.lr=1e-3,abc"], "optimizer: Adam: lr='abc' is not allowed"),
         (["dataset.stand_in=maybe"], "dataset.stand_in=maybe"),
         (["optimizer=external"], "optimizer._target_ has no default"),

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
@@ -37,6 +38,7 @@ from adam_repro.optimizers import OPTIMIZERS, SFO
 from adam_repro.partition import Partitioned
 from adam_repro.settings import (
     check_device,
+    check_figure,
     check_results,
     check_values,
     checked_settings,
@@ -107,6 +109,7 @@ def prepare(cfg: DictConfig) -> Job:
             f"({str(error).splitlines()[0]}). A model that takes it from its data set needs one that has it: give the "
             "model and the dataset that belong together."
         ) from None
+    check_figure(given)
     check_values(given)
     check_results(given["results"])
     check_device(given["device"])
@@ -137,6 +140,7 @@ def prepare(cfg: DictConfig) -> Job:
         **({"frozen_noise": True} if given["frozen_noise"] else {}),
     }
     identity: dict[str, Any] = {"config": config}
+    _check_fit(config, data)
     if given["frozen_noise"] and found is not SFO:
         raise UserError("frozen_noise=true is of minibatches that stay the same: give it with optimizer=sfo.")
     if found in OPTIMIZERS:
@@ -272,6 +276,31 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
     learner = in_step([member for member, _ in of_member.values()])
     return learner, [of_member[id(member)][1] for member in learner.members]
+
+
+def _check_fit(config: dict[str, Any], data: Dataset) -> None:
+    """UserError where a model of this package cannot take the data's examples; the error of another is its author's."""
+    pair = f"{config['model']} {data.checksum}"
+    if pair in _FIT or not config["model"]["_target_"].startswith("adam_repro."):
+        return
+    try:
+        with torch.random.fork_rng(devices=[]):
+            build_model(config).cost(data.train_x[:2], data.train_y[:2])
+    except (RuntimeError, TypeError, AttributeError, InstantiationException) as error:
+        if isinstance(error.__cause__, UserError):
+            raise
+        settings = {name: value for name, value in config["model"].items() if name != "_target_"}
+        cause = " ".join(str(error.__cause__ or error).split()).removesuffix(".")
+        raise UserError(
+            f"{config['model']['_target_']} with the settings {settings} cannot be trained on {data.name}: {cause}. "
+            "Give a model and a dataset that belong together, such as dataset=imdb model=logistic_regression, and "
+            "settings that the model has."
+        ) from error
+    _FIT.add(pair)
+
+
+_FIT: set[str] = set()
+"""Pairs of a model and data that fit: a sweep asks for the same one at every run."""
 
 
 def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str:

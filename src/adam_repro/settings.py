@@ -61,6 +61,16 @@ def check_values(given: dict[str, Any]) -> None:
         )
 
 
+def check_figure(given: dict[str, Any]) -> None:
+    """UserError for a figure of another experiment: its name and its index are not for runs of this one's model."""
+    figure = given["figure"]
+    if figure is not None and figure["experiment"] != given["experiment"]:
+        raise UserError(
+            f"figure={figure['name']} is of another experiment than {given['experiment']}. Give it there: "
+            f"`python experiments/{figure['experiment']}.py figure={figure['name']}`."
+        )
+
+
 def check_results(folder: str | Path) -> None:
     """UserError unless results can be written to ``folder``, which need not exist yet."""
     path = Path(folder).absolute()
