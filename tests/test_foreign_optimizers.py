@@ -371,6 +371,21 @@ def test_a_refusal_is_one_paragraph_whatever_the_optimizer_says(own):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_schedule_is_refused_to_an_optimizer_that_does_not_read_it(own):
+    own("""
+        import torch
+
+        class Own(torch.optim.SGD):
+            @torch.no_grad()
+            def step(self, closure=None):
+                for p in self.param_groups[0]["params"]:
+                    p -= self.defaults["lr"] * p.grad
+    """)
+    with pytest.raises(UserError, match=r"own\.Own takes the same step whatever lr .* or give schedule=constant"):
+        job("own.Own", "schedule=inverse_sqrt_epoch")
+    assert job("own.Own").lr == 0.001
+
+
 def test_a_refusal_names_the_kind_of_the_error_and_its_line(own):
     own(OWN.replace("p -=", "self.no_such; p -="))
     with pytest.raises(UserError, match=r": AttributeError: .* 'no_such' \(own\.py, line \d+\)\. An optimizer here"):

@@ -42,6 +42,11 @@ def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Data
             "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
             "parameter groups."
         ) from error
+    if config["schedule"]["_target_"] != "adam_repro.schedules.constant" and _is_deaf_to_lr(solo, config, data):
+        raise UserError(
+            f"optimizer._target_={config['optimizer']['_target_']} takes the same step whatever lr is in its parameter "
+            'groups, where the schedule is set. Read group["lr"] in step(), or give schedule=constant.'
+        )
     in_step = not draws and not solo.needs_closure and not solo.averages
     try:
         state = unpacked(packed(solo.state()))
@@ -51,6 +56,17 @@ def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Data
         return _alike(*held, seen=set()), in_step
     except Exception:  # no checkpoint can hold what it saves, it does not load that, or what it has cannot be compared
         return False, in_step
+
+
+def _is_deaf_to_lr(solo: Solo, config: dict[str, Any], data: Dataset) -> bool:
+    """Whether ``solo`` is where it would be behind a first step at half its step size, and has moved."""
+    model = build_model(config)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = build_optimizer(config, model)
+    other = Solo(model, optimizer, schedule=lambda t, epoch: 0.5 * solo.schedule(t, epoch), l2=config["l2"])
+    _step_of(other, data)
+    there, elsewhere = ([*one.model.parameters()] for one in (solo, other))
+    return all(map(torch.equal, there, elsewhere)) and not all(map(torch.equal, there, start))
 
 
 def _with_its_place(error: BaseException, found: type) -> str:
