@@ -1,4 +1,7 @@
-"""An optimizer from outside is tried before its run begins: whether it trains the model, can be stopped, be in step."""
+"""What is tried before a run begins: a model on the data; an optimizer from outside on the model.
+
+Trials are steps on a few examples, on throw-away models and on cores: a GPU is no place to try things.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,39 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from adam_repro.building import build_model, build_optimizer
 from adam_repro.checkpoints import packed, unpacked
+from adam_repro.compilation import in_a_run_of
 from adam_repro.data import Dataset
 from adam_repro.data.order import seed_noise
 from adam_repro.errors import UserError
 from adam_repro.training import Solo
+
+_FIT: set[str] = set()
+"""Pairs of a model and data that fit: a sweep asks for the same one at every run."""
+
+
+def check_fit(config: dict[str, Any], data: Dataset) -> None:
+    """UserError where a model of this package cannot take the data's examples; the error of another is its author's."""
+    pair = f"{config['model']} {data.checksum}"
+    if pair in _FIT or not config["model"]["_target_"].startswith("adam_repro."):
+        return
+    try:
+        with torch.random.fork_rng(devices=[]), in_a_run_of(1):
+            build_model(config).cost(data.train_x[:2], data.train_y[:2])
+    except (RuntimeError, TypeError, AttributeError, InstantiationException) as error:
+        if isinstance(error.__cause__, UserError):
+            raise
+        settings = {name: value for name, value in config["model"].items() if name != "_target_"}
+        raise UserError(
+            f"{config['model']['_target_']} with the settings {settings} cannot be trained on {data.name}: "
+            f"{_in_a_line(str(error.__cause__ or error))}. Give a model and a dataset that belong together, such as "
+            "dataset=imdb model=logistic_regression, and settings that the model has."
+        ) from error
+    _FIT.add(pair)
 
 
 def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Dataset) -> tuple[bool, bool]:
@@ -71,15 +99,18 @@ def _is_deaf_to_lr(solo: Solo, config: dict[str, Any], data: Dataset) -> bool:
 
 def _with_its_place(error: BaseException, found: type) -> str:
     """The error in a line, and where in the file of ``found`` it came up, if it did there."""
-    said = " ".join(" ".join(traceback.format_exception_only(error)).split()).removesuffix(".")
+    said = _in_a_line(" ".join(traceback.format_exception_only(error)))
     own = inspect.getsourcefile(found) if found.__module__ in sys.modules else None
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if own and frame.filename == own]
     return f"{said} ({Path(own).name}, line {lines[-1]})" if own and lines else said
 
 
+def _in_a_line(text: str) -> str:
+    return " ".join(text.split()).removesuffix(".")
+
+
 def _started(model: Any, config: dict[str, Any], data: Dataset, state: Any = None) -> tuple[Solo, bool]:
-    """A learner behind its first step, or behind one from ``state``, on the CPU: a device is no place to try things;
-    and what ``_step_of`` says of that step."""
+    """A learner behind its first step, or behind one from ``state``, and what ``_step_of`` says of that step."""
     optimizer = build_optimizer(config, model)
     solo = Solo(model, optimizer, schedule=instantiate(config["schedule"]), l2=config["l2"])
     if state is not None:
@@ -92,7 +123,8 @@ def _step_of(solo: Solo, data: Dataset) -> bool:
     seed_noise(0, 1, "trial")
     before = torch.get_rng_state()
     solo.begin_epoch(1, range(1, 2))
-    solo.step(data.train_x[:8], data.train_y[:8])
+    with in_a_run_of(1):  # nothing is compiled for one step
+        solo.step(data.train_x[:8], data.train_y[:8])
     return not torch.equal(before, torch.get_rng_state())
 
 

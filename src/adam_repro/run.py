@@ -20,13 +20,12 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 
 from adam_repro import diagnostics, records
-from adam_repro.admission import tried
+from adam_repro.admission import check_fit, tried
 from adam_repro.building import build_model, build_optimizer
 from adam_repro.checkpoints import Keeper
 from adam_repro.compilation import in_a_run_of
@@ -140,7 +139,7 @@ def prepare(cfg: DictConfig) -> Job:
         **({"frozen_noise": True} if given["frozen_noise"] else {}),
     }
     identity: dict[str, Any] = {"config": config}
-    _check_fit(config, data)
+    check_fit(config, data)
     if given["frozen_noise"] and found is not SFO:
         raise UserError("frozen_noise=true is of minibatches that stay the same: give it with optimizer=sfo.")
     if found in OPTIMIZERS:
@@ -276,31 +275,6 @@ def build_learner(jobs: Sequence[Job]) -> tuple[Any, list[Job]]:
     of_member = {id(member := _member(job.config)): (member, job) for job in jobs}
     learner = in_step([member for member, _ in of_member.values()])
     return learner, [of_member[id(member)][1] for member in learner.members]
-
-
-def _check_fit(config: dict[str, Any], data: Dataset) -> None:
-    """UserError where a model of this package cannot take the data's examples; the error of another is its author's."""
-    pair = f"{config['model']} {data.checksum}"
-    if pair in _FIT or not config["model"]["_target_"].startswith("adam_repro."):
-        return
-    try:
-        with torch.random.fork_rng(devices=[]):
-            build_model(config).cost(data.train_x[:2], data.train_y[:2])
-    except (RuntimeError, TypeError, AttributeError, InstantiationException) as error:
-        if isinstance(error.__cause__, UserError):
-            raise
-        settings = {name: value for name, value in config["model"].items() if name != "_target_"}
-        cause = " ".join(str(error.__cause__ or error).split()).removesuffix(".")
-        raise UserError(
-            f"{config['model']['_target_']} with the settings {settings} cannot be trained on {data.name}: {cause}. "
-            "Give a model and a dataset that belong together, such as dataset=imdb model=logistic_regression, and "
-            "settings that the model has."
-        ) from error
-    _FIT.add(pair)
-
-
-_FIT: set[str] = set()
-"""Pairs of a model and data that fit: a sweep asks for the same one at every run."""
 
 
 def _group(config: dict[str, Any], population: dict[str, Any] | None) -> str:
