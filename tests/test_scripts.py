@@ -34,6 +34,13 @@ def script(name):
     return module
 
 
+def test_a_report_of_an_unknown_scale_is_refused_with_those_there_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["report.py", "--scale", "smok"])
+    with pytest.raises(SystemExit):
+        script("report").main()
+    assert "SCALE=smok is not known. Give one of paper, quick, reference, smoke." in capsys.readouterr().err
+
+
 def test_what_cannot_be_measured_costs_the_others_nothing(tmp_path, monkeypatch, capsys):
     reproduce, committed = script("reproduce"), PROJECT_ROOT / "results" / "reference" / "online_convex"
     experiments, folder = tmp_path / "experiments", tmp_path / "results" / "quick"
