@@ -44,6 +44,8 @@ from adam_repro.workers import one_thread_each, ready_to_train
 FIGURES_SIZE = 24  # members that share a seed in Figure 1, left: three optimizers, eight learning rates
 GRID_SEEDS, GRID_EPOCHS = 10, 46
 
+OUTPUT = "default: results/paper/bench/bench.json, on a GPU gpu.json; of a second processor bench_<name>.json there"
+
 Key = tuple[str, int]
 """A variant and its number of members."""
 
@@ -102,7 +104,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="turns that each variant takes (default: by workload)")
     parser.add_argument("--seconds", type=float, help="length of a turn (default: by workload)")
     parser.add_argument("--device", default="cpu", help="cuda: a GPU and one core (default: one core)")
-    parser.add_argument("--output", type=Path, help="default: results/paper/bench/bench.json, on a GPU gpu.json")
+    parser.add_argument("--output", type=Path, help=OUTPUT)
     given = parser.parse_args()
     on_gpu = given.device != "cpu"
     if given.output is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from adam_repro.analysis import findings, page, report
-from adam_repro.app import CONFIGS, shown_kindly
+from adam_repro.app import check_scale, shown_kindly
 from adam_repro.errors import UserError
 from adam_repro.surroundings import PROJECT_ROOT
 
@@ -21,9 +21,7 @@ def main() -> None:
     reference = PROJECT_ROOT / "results" / "reference"
     folder = PROJECT_ROOT / "results" / scale
     with shown_kindly():
-        known = sorted({"reference", *(path.stem for path in (CONFIGS / "scale").glob("*.yaml"))})
-        if scale not in known:
-            raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(known)}.")
+        check_scale(scale, "reference")
         folders = report.built(folder)
         if not folders:
             raise UserError(f"{folder} holds no results. Run `make reproduce SCALE={scale}` first.")

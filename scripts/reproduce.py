@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 from adam_repro.analysis import page, report
 from adam_repro.analysis.drawing import draw
-from adam_repro.app import CONFIGS, WITHIN, check_place, override, shown_kindly
-from adam_repro.errors import UserError
+from adam_repro.app import WITHIN, check_place, check_scale, override, shown_kindly
 from adam_repro.process import Stopped, deaf_to_interrupts, stop_by_signals
 from adam_repro.search import chosen_figures, experiment_of, node_of
 from adam_repro.surroundings import PROJECT_ROOT
@@ -58,9 +57,7 @@ def wanted(names: str, scale: str) -> list[str]:
 
 def reproduce(scale: str, chosen: list[str], *, results: Path, overrides: list[str]) -> int:
     """The exit status: 0, or 1 where a run failed; what could be made of the others is made."""
-    scales = [path.stem for path in (CONFIGS / "scale").glob("*.yaml")]
-    if scale not in scales:
-        raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(sorted(scales))}.")
+    check_scale(scale)
     get_ready([draw.__module__])
     status = 0
     place = [f"scale={scale}", override("results", results.absolute())]

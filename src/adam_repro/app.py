@@ -115,6 +115,13 @@ def override(key: str, value: object) -> str:
     return f"{key}={QuotedString(str(value), Quote.single).with_quotes()}"
 
 
+def check_scale(scale: str, *others: str) -> None:
+    """UserError unless ``scale`` is one that the configuration has, or one of ``others``."""
+    known = sorted({*others, *(path.stem for path in (CONFIGS / "scale").glob("*.yaml"))})
+    if scale not in known:
+        raise UserError(f"SCALE={scale} is not known. Give one of {', '.join(known)}.")
+
+
 def check_place(overrides: Sequence[str]) -> None:
     """UserError where one of ``overrides`` sends runs elsewhere than where a script looks for them, its --results."""
     for given in overrides:
