@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adam_repro import models
 from adam_repro.data import Dataset, default_root, imdb, mnist
 from adam_repro.data.order import epoch_order, generator
+from adam_repro.gradients import backward
 from adam_repro.in_step import ModelsInStep
 from adam_repro.members import Member
 from adam_repro.optimizers import AdaDelta, AdaGrad, Adam, RMSProp, RuleOptimizer, SGDNesterov
@@ -251,12 +252,11 @@ def bare_loop(workload: Workload, data: Dataset) -> Steps:
             t += 1
             group["lr"] = LR * workload.schedule(t, 0)
             optimizer.zero_grad()
-            cost = model.cost(x, y)
-            cost.backward()
+            cost = backward(model, x, y)
             for weight in weights:
                 weight.grad.add_(weight.detach(), alpha=workload.l2)
             optimizer.step()
-            costs.append(cost.detach())
+            costs.append(cost)
             yield
 
 

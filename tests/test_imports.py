@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # From below: a module imports from the layers under its own, a package also from itself.
 LAYERS = (
     {"errors", "locks", "surroundings", "process", "dropout", "staging", "compilation", "memory"},
-    {"sparse", "integrity", "softplus", "products", "convolution"},
+    {"sparse", "integrity", "softplus", "products", "convolution", "gradients"},
     {"padded"},
     {"optimizers", "models", "data", "schedules"},
     {"members", "records", "settings", "protocol", "diagnostics", "building"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from tiny_data import CLASSES, FEATURES, WORDS, sparse_rows, tiny, tiny_pixels, tiny_words
 from torch.nn.functional import conv2d, cross_entropy, max_pool2d
 
+from adam_repro.gradients import backward
 from adam_repro.models import CNN, MLP, VAE, LogisticRegression
-from adam_repro.models.vae import _NegativeBound
+from adam_repro.models.vae import _bounds, _cost_and_gradients
 from adam_repro.optimizers import SGD, Adam
 from adam_repro.schedules import constant
 from adam_repro.training import Solo, train
@@ -58,16 +60,18 @@ def test_dropout_leaves_out_and_scales_up_in_training_and_does_nothing_in_evalua
     assert seen[1].eq(1).all()
 
 
-def test_equal_seeds_see_equal_noise_whatever_was_drawn_before_and_whatever_their_optimizer():
+def test_equal_seeds_see_equal_noise_whatever_was_drawn_before_and_whatever_their_optimizer(monkeypatch):
     masks = []
     for optimizer, drawn in ((Adam, 0), (SGD, 7)):
         model = small(hidden_dropout=0.0)
-        model.layers[1].register_forward_hook(
-            lambda layer, inputs, output: masks[-1].append(inputs[0].eq(0)) if layer.training else None
+        input_dropout = model.layers[0]
+        monkeypatch.setattr(
+            input_dropout, "draw", lambda *args, draw=input_dropout.draw: masks[-1].append(draw(*args)) or masks[-1][-1]
         )
         torch.rand(drawn)
         masks.append([])
         costs(learner(optimizer, model))
+    masks = [[mask for mask in drawn if mask is not None] for drawn in masks]  # evaluations draw none
     assert len(masks[0]) == len(masks[1]) == 3 * 4
     assert all(torch.equal(a, b) for a, b in zip(*masks, strict=True))
     assert not torch.equal(masks[0][0], masks[0][4]), "another epoch has other noise"
@@ -228,6 +232,48 @@ def test_the_papers_autoencoder_has_its_size_and_starts_small():
     assert model(torch.rand(2, 784)).shape == (2,)
 
 
+def assert_gradients(model, cost, minibatch, *, noise, **tolerance):
+    """The model's cost and its gradients are those of ``cost``, by whichever way they are asked for."""
+    parameters = list(model.parameters())
+    expected = torch.autograd.grad(cost, parameters)
+    torch.manual_seed(noise)
+    ours = model.cost(*minibatch)
+    torch.testing.assert_close(ours, cost, **tolerance)
+    for factor, got in (
+        (1, torch.autograd.grad(ours, parameters, retain_graph=True)),
+        (3, torch.autograd.grad(3 * ours, parameters)),
+    ):
+        torch.testing.assert_close(got, tuple(factor * gradient for gradient in expected), **tolerance)
+    torch.manual_seed(noise)
+    assert torch.equal(backward(model, *minibatch), ours.detach())
+    torch.testing.assert_close(tuple(p.grad for p in parameters), expected, **tolerance)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 5, 7)], ids=len)
+@pytest.mark.parametrize("rates", [(0.2, 0.5), (0.3, 0.0), (0.0, 0.4), (0.0, 0.0)], ids=str)
+def test_the_networks_written_out_gradient_is_that_of_automatic_differentiation(rates, hidden):
+    torch.manual_seed(0)
+    model = MLP(FEATURES, hidden, CLASSES, input_dropout=rates[0], hidden_dropout=rates[1]).double()
+    data = tiny(dtype=torch.float64)
+    for training in (True, False):
+        model.train(training)
+        torch.manual_seed(7)
+        cost = cross_entropy(model(data.train_x), data.train_y)
+        assert_gradients(model, cost, (data.train_x, data.train_y), noise=7, rtol=1e-12, atol=1e-15)
+
+
+def test_one_compiled_program_is_the_network_for_minibatches_of_every_size_and_dropout_of_any_rate(compiler):
+    programs = set()
+    for rows, (input_dropout, hidden_dropout) in itertools.product((7, 5), ((0.2, 0.5), (0.1, 0.3))):
+        model = small(input_dropout=input_dropout, hidden_dropout=hidden_dropout)
+        x, y = torch.rand(rows, FEATURES), torch.arange(rows) % CLASSES
+        torch.manual_seed(7)
+        cost = cross_entropy(model(x), y)
+        assert_gradients(model, cost, (x, y), noise=7, rtol=1e-5, atol=1e-6)
+        programs.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert programs == {1}
+
+
 def bound_by_hand(model, x, noise):
     """log p(x|z) - KL(q || p), image by image, as equation 10 of Kingma & Welling has it."""
 
@@ -255,34 +301,26 @@ def test_the_autoencoders_cost_is_the_negative_bound_for_its_noise_gradient_too(
     torch.testing.assert_close(judged, -bounds, rtol=1e-12, atol=0)
     torch.testing.assert_close(cost, -bounds.mean(), rtol=1e-12, atol=0)
     assert hits.shape == bounds.shape and hits.isnan().all()
-    parameters = list(model.parameters())
-    weights = torch.rand(len(bounds), dtype=torch.float64)
-    torch.manual_seed(7)
-    weighted = model(data.train_x) @ weights  # what reaches each image may differ
-    for ours, theirs in ((cost, -bounds.mean()), (weighted, -bounds @ weights)):
-        gradients = torch.autograd.grad(theirs, parameters, retain_graph=True)
-        for got, expected in zip(torch.autograd.grad(ours, parameters), gradients, strict=True):
-            torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-13)
+    assert_gradients(model, -bounds.mean(), (data.train_x, data.train_y), noise=7, rtol=1e-10, atol=1e-13)
 
 
 def test_a_compiled_autoencoder_is_the_same_for_minibatches_of_every_size(compiler):
     model = vae()
     for rows in (6, 4):
         x, noise = torch.rand(rows, FEATURES).double(), torch.randn(rows, 3).double()
-        expected = bound_by_hand(model, x, noise)
-        weights = torch.rand(rows)
-        wanted = torch.autograd.grad(expected @ weights.double(), list(model.parameters()))
-        parameters = [p.detach().float().requires_grad_() for p in model.parameters()]
-        bounds = _NegativeBound.apply(x.float(), noise.float(), *parameters)
-        torch.testing.assert_close(bounds.double(), -expected, rtol=1e-6, atol=0)
-        got = torch.autograd.grad(-bounds @ weights, parameters)
+        expected = -bound_by_hand(model, x, noise)
+        wanted = torch.autograd.grad(expected.mean(), list(model.parameters()))
+        given = (x.float(), noise.float(), *(p.detach().float() for p in model.parameters()))
+        torch.testing.assert_close(_bounds(*given).double(), expected.detach(), rtol=1e-6, atol=0)
+        cost, got = _cost_and_gradients(*given)
+        torch.testing.assert_close(cost.double(), expected.detach().mean(), rtol=1e-6, atol=0)
         for ours, theirs in zip(got, wanted, strict=True):
             torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_a_second_derivative_of_the_autoencoder_is_refused_and_not_wrong():
+def test_a_second_derivative_of_a_written_out_cost_is_refused_and_not_wrong():
     model, x = vae(), tiny_pixels(dtype=torch.float64).train_x
-    (slope,) = torch.autograd.grad(model(x).square().sum(), model.encoder.bias, create_graph=True)
+    (slope,) = torch.autograd.grad(model.cost(x, x).square(), model.encoder.bias, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
 

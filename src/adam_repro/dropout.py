@@ -6,6 +6,9 @@ element. Here eight or four elements share a random integer of 64 bits.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -44,11 +47,20 @@ class Dropout(nn.Module):
         self.p = checked_rate(p)
 
     def forward(self, x: Tensor) -> Tensor:
+        stays = self.draw(x.shape, x.device)
+        return x if stays is None else x * stays.to(x.dtype).mul_(self.scale)
+
+    @property
+    def scale(self) -> float:
+        """What elements that stay are multiplied by."""
+        return 1 / (1 - self.p) if self.training else 1.0
+
+    def draw(self, shape: Sequence[int], device: torch.device) -> Tensor | None:
+        """1 for each element that stays, 0 for the others, int8 of ``shape``; None where all stay."""
         if not self.training or self.p == 0:
-            return x
-        stays = kept(x.numel(), self.p, x.device).view(torch.int8)  # of which torch makes floats seven times as fast
-        mask = stays.to(x.dtype).mul_(1 / (1 - self.p))
-        return x * mask.view(x.shape)
+            return None
+        stays = kept(math.prod(shape), self.p, device)
+        return stays.view(torch.int8).view(shape)  # of int8 torch makes floats seven times as fast as of bool
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"

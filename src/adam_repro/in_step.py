@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from adam_repro.compilation import compiled
+from adam_repro.gradients import cost_and_gradients
 from adam_repro.members import InStep, Member, segments_of, vector
 from adam_repro.padded import PaddedRows
 from adam_repro.training import Model, judge
@@ -109,11 +110,10 @@ class ModelsInStep(InStep):
 
     def _descend(self, k: int, x: Tensor | PaddedRows, y: Tensor) -> Tensor:
         """One update of member ``k`` with the numbers in its row; the cost before it."""
-        cost = self.models[k].cost(x, y)
-        gradients = torch.autograd.grad(cost, self._parameters[k])
+        cost, gradients = cost_and_gradients(self.models[k], x, y, self._parameters[k])
         with torch.no_grad():
             self._updates[k](self._parameters[k], gradients, self._memory[k], self._row[k])
-        return cost.detach()
+        return cost
 
     def _with_equal_noise(self, each: Iterable) -> Iterator:
         """Walks through ``each`` and has the noise of every one begin where that of the first did."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from adam_repro.data import Dataset
 from adam_repro.data.order import epoch_order, fixed_subset, seed_noise
+from adam_repro.gradients import backward
 from adam_repro.memory import EVALUATION_CHUNK
 from adam_repro.padded import Rows
 
@@ -187,14 +188,12 @@ class Solo:
 
         def objective() -> Tensor:
             self.optimizer.zero_grad()
-            cost = self.model.cost(x, y)
-            cost.backward()
-            costs.append(cost.detach())
+            costs.append(cost := backward(self.model, x, y))
             if not self.l2:
-                return costs[-1]
+                return cost
             for weight in self.weights:
                 cast(Tensor, weight.grad).add_(weight.detach(), alpha=self.l2)
-            return costs[-1] + self.penalty()[0].to(cost) if self.needs_closure else costs[-1]
+            return cost + self.penalty()[0].to(cost) if self.needs_closure else cost
 
         if self.needs_closure:
             self.optimizer.step(objective)  # type: ignore[arg-type] # torch says float, its optimizers take tensors

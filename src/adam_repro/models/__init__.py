@@ -2,7 +2,8 @@
 
 A model says what it minimises: ``cost(x, y)`` is the mean over a minibatch, in nats an example, with whatever noise
 belongs to training; ``judged(x, y)`` gives, example by example and for evaluation, costs [batch] and hits [batch],
-which are 1 where the answer is right (NaN where a model gives none).
+which are 1 where the answer is right (NaN where a model gives none). One whose gradient is worth writing out is a
+``gradients.WrittenOut``.
 """
 
 from adam_repro.models.classifier import Classifier

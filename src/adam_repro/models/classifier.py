@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 
 
 class Classifier(nn.Module):
@@ -15,3 +16,10 @@ class Classifier(nn.Module):
     def judged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = self(x)
         return cross_entropy(logits, y, reduction="none"), (logits.argmax(1) == y).to(logits.dtype)
+
+
+def cross_entropy_and_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy, [], of ``logits`` [batch, classes]; and its derivative with respect to them."""
+    log_softmax = logits.log_softmax(1)
+    onehot = torch.arange(logits.shape[1], device=y.device) == y[:, None]
+    return nll_loss(log_softmax, y), (log_softmax.exp() - onehot.to(logits.dtype)) / len(y)

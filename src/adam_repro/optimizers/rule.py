@@ -136,16 +136,11 @@ class RuleOptimizer(torch.optim.Optimizer):
         self, t: int, dtype: torch.dtype, device: torch.device, parameters: list[list[Tensor]], settings: dict[str, Any]
     ) -> None:
         """Update number ``t`` of parameters of one ``dtype`` and ``device``, each given with its gradient and state."""
-        aligned: list[list[Tensor]] = []
-        others: list[list[Tensor]] = []
-        for tensors in parameters:
-            (aligned if dtype.is_floating_point and _same_layout(*tensors) else others).append(tensors)
-        if sum(tensors[0].numel() for tensors in aligned) >= COMPILED_FROM:
+        if dtype.is_floating_point and sum(p.numel() for p, *_ in parameters) >= COMPILED_FROM:
             update, coefficients = _compiled_update(type(self), t, dtype, device, settings)
-            update([[_flat(tensor) for tensor in tensors] for tensors in aligned], coefficients)
-        else:
-            others += aligned
-        for p, g, *memory in others:
+            update(parameters, coefficients)
+            return
+        for p, g, *memory in parameters:
             theta, *memory = self.rule(p, g, *memory, t, **settings)
             p.copy_(theta)
             self.state[p].update(zip(self.state_names, memory, strict=True))
@@ -165,7 +160,7 @@ def _compiled_update(
 def _program(
     rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...]
 ) -> tuple[Staged, Callable]:
-    """The rule cut in two (see staging), and its elementwise part as a function that writes into flat tensors."""
+    """The rule cut in two (see staging), and its elementwise part as a function that writes into the tensors."""
     staged = stage(rule, state_names, flags)
 
     @compiled_for_networks
@@ -176,14 +171,3 @@ def _program(
                 old.copy_(new)
 
     return staged, update
-
-
-def _same_layout(*tensors: Tensor) -> bool:
-    """Whether all fill one block of memory in one order, so that elements of equal place belong together."""
-    first = tensors[0]
-    dense = first.is_contiguous() or first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-    return dense and all(t.stride() == first.stride() and t.dtype == first.dtype for t in tensors)
-
-
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.as_strided((tensor.numel(),), (1,))
