@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -18,11 +19,14 @@ from adam_repro.analysis import figures
 from adam_repro.analysis.comparison import HIGHER, LOWER, OPEN, compare
 from adam_repro.analysis.curves import FigureData
 from adam_repro.analysis.figures.compared import compared
-from adam_repro.comparing import overrides_of
+from adam_repro.app import override
+from adam_repro.comparing import _extensions, overrides_of
 from adam_repro.errors import UserError
 from adam_repro.protocol import TUNING_SEEDS
-from adam_repro.search import search_space
+from adam_repro.run import execute
+from adam_repro.search import TUNING, Trials, search_space
 from adam_repro.surroundings import PROJECT_ROOT
+from adam_repro.tuning import tune
 
 BASELINE = {("tuned", "Adam"): 0.25, ("tuned", "AdaGrad"): 0.30, ("tuned", "SGDNesterov"): 0.20, ("grid", "Adam"): 0.1}
 
@@ -119,10 +123,46 @@ def test_an_optimizer_is_a_name_a_path_or_a_class_in_a_file(tmp_path, monkeypatc
     name, chosen = overrides_of(f"{tmp_path / 'mine_alone.py'}:Mine")
     assert (name, chosen[1]) == ("Mine", "optimizer._target_='mine_alone.Mine'")
     for wrong in (f"{tmp_path / 'none.py'}:Mine", "no.Such", ""):
-        with pytest.raises(UserError, match="there is no file|cannot be imported|OPTIMIZER is missing"):
+        with pytest.raises(UserError, match="no file|^OPTIMIZER=no.Such cannot be imported|OPTIMIZER is missing"):
             overrides_of(wrong)
     with pytest.raises(UserError, match=r"is a file: give a class in it, too, as in my_opt\.py:MyOpt"):
         overrides_of("my_opt.py")
+
+
+def test_a_newcomer_begins_with_the_extensions_that_the_others_had():
+    first = [
+        {"curve": curve, "seed": seed, "lr": lr, "extension": 0}
+        for curve, seed, lr in itertools.product(("adam", "sgd"), (100, 101), (0.01, 0.03, 0.1))
+    ]
+    above = [{"curve": curve, "seed": 100, "lr": lr, "extension": 1} for curve in ("adam", "sgd") for lr in (0.3, 1.0)]
+    below = [{"curve": "adam", "seed": 100, "lr": 0.003, "extension": 2}]
+    assert _extensions(pd.DataFrame([*first, *above, *below])) == [(1, 2), (-1, 1)]
+    assert _extensions(pd.DataFrame(first)) == []
+    committed = {path.parent.name: _extensions(pd.read_csv(path)) for path in comparing.REFERENCE.glob("*/tuning.csv")}
+    assert committed["fig1_mnist"] == [] and committed["fig1_mnist_wide"] == [(1, 32)]
+
+
+class TrialsHere(Trials):
+    """Trained in this process, one by one."""
+
+    def run(self, trials, seeds):
+        return [[execute([self.runs.job(*trial, seed)])[0] for seed in seeds] for trial in trials]
+
+
+def test_a_grid_that_begins_with_extensions_is_tried_with_them_and_extended_no_further_than_any_is(tmp_path):
+    trials = TrialsHere(
+        "fig1_mnist",
+        scale="smoke",
+        arm=TUNING,
+        overrides=[*OVERRIDES, override("results", tmp_path)],
+        optimizers={"Own": ["optimizer=adam"]},
+        search={"Own": {"lr": [0.01, 0.03], "schedule": ["constant"]}},
+        folder=tmp_path / "trials",
+    )
+    (choice,) = tune(trials, [(1, 2), (1, 1), (-1, 1), (-1, 1)]).values()
+    tried = pd.read_csv(tmp_path / "trials" / "tuning.csv")
+    assert sorted(set(tried["lr"])) == [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+    assert choice.trials == 7 and set(tried["extension"]) == {4}
 
 
 RESULTS = "its (own), they're here"

@@ -160,6 +160,7 @@ BENCH = {
     "gemm_peak_gflops": {"logistic_mnist": 180.9, "cnn": 179.1},
     "grid": {"runs": 240, "seconds": 180.0, "cores": 2, "times_best_step": 1.2},
     "hardware": {"processor": "A Processor"},
+    "commit": "abc123",
 }
 
 
@@ -231,7 +232,7 @@ def test_the_readme_has_a_table_of_ratios_for_each_other_processor(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(README)
     (tmp_path / "bench").mkdir()
-    other = BENCH | {"hardware": {"processor": "Another"}, "gemm_peak_gflops": {"cnn": 160.0}}
+    other = BENCH | {"hardware": {"processor": "Another"}, "gemm_peak_gflops": {"cnn": 160.0}, "commit": "def456"}
     for name, content in (("bench.json", BENCH), ("bench_other.json", other)):
         (tmp_path / "bench" / name).write_text(json.dumps(content))
     report.update_readme(readme, tmp_path)
@@ -239,7 +240,8 @@ def test_the_readme_has_a_table_of_ratios_for_each_other_processor(tmp_path):
     place = next(i for i, line in enumerate(lines) if line.startswith("| the same on another processor, Another, 160 "))
     heading, _, regression, network, end = lines[place : place + 5]
     assert lines[place - 1] == "" and not end.startswith("|")
-    assert "([bench_other.json](results/reference/bench/bench_other.json))" in heading
+    assert "([bench_other.json](results/reference/bench/bench_other.json), commit def456)" in heading
+    assert "(processor: A Processor; commit abc123)" in readme.read_text()
     assert regression == "| logistic regression, MNIST | 30 | 24 | 163 | 51 % |"
     assert network == "| c64-c64-c128-1000, dropout | 1.82 | |  | 82 % |"
 

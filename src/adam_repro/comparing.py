@@ -60,10 +60,12 @@ def compare(
         search={name: search_space(figure, search, optimizer=optimizer)},
         folder=folder,
     )
-    _check_budget(figure, trials.search[name], name)
+    tuning = REFERENCE / figure / "tuning.csv"
+    tried = pd.read_csv(tuning) if tuning.is_file() else pd.DataFrame(columns=["curve", "seed", "extension", "lr"])
+    _check_budget(figure, trials.search[name], name, tried)
     runs = Composed(figure, [*on_its_terms, "arm=tuned"], optimizers)
     _check_terms(_first_run(runs, name, trials.search[name], seed=facts["seeds"][0]), baseline)
-    (choice,) = tune(trials).values()
+    (choice,) = tune(trials, _extensions(tried)).values()
     labels = [f"{key}={'null' if value is None else value}" for key, value in choice.labels.items()]
     runs = Composed(figure, [*runs.overrides[1:], *labels], optimizers)
     jobs = [runs.job(name, choice.settings, seed) for seed in facts["seeds"]]
@@ -99,7 +101,7 @@ def overrides_of(optimizer: str) -> tuple[str, list[str]]:
             raise UserError(f"OPTIMIZER={optimizer}: there is no file {file}.")
         sys.path.insert(0, str(file.parent))  # worker processes get it, too
         optimizer = f"{file.stem}.{name}"
-    optimizer_class(optimizer)
+    optimizer_class(optimizer, key="OPTIMIZER")
     return optimizer.rpartition(".")[2], ["optimizer=external", override("optimizer._target_", optimizer)]
 
 
@@ -118,20 +120,29 @@ def _baseline(figure: str, scale: str, results: Path) -> FigureData:
     return FigureData.load(folder)
 
 
-def _check_budget(figure: str, search: Mapping[str, Any], name: str) -> None:
-    """Equal numbers of trials for all; UserError names both."""
-    tuning = REFERENCE / figure / "tuning.csv"
-    mine = len(Grid.of(search, name=name).trials())
-    if tuning.is_file():
-        tried = pd.read_csv(tuning)
-        first = tried[(tried["extension"] == 0) & (tried["seed"] == tried["seed"].min())]
-        theirs = int(first.groupby("curve").size().iloc[0])
-        if mine != theirs:
-            raise UserError(
-                f"SEARCH gives {name} {mine} trials (lr x schedule x the rest), and every optimizer of {figure} had "
-                f"{theirs}: give it {theirs}, too. The schedule is searched in [constant, inverse_sqrt_step] unless "
-                "SEARCH says otherwise."
-            )
+def _check_budget(figure: str, search: Mapping[str, Any], name: str, tried: pd.DataFrame) -> None:
+    """Equal numbers of trials for all; UserError names both. ``tried``: the figure's tuning.csv, empty for none."""
+    mine, theirs = len(Grid.of(search, name=name).trials()), int((_of_one(tried)["extension"] == 0).sum())
+    if theirs and mine != theirs:
+        raise UserError(
+            f"SEARCH gives {name} {mine} trials (lr x schedule x the rest), and every optimizer of {figure} had "
+            f"{theirs}: give it {theirs}, too. The schedule is searched in [constant, inverse_sqrt_step] unless "
+            "SEARCH says otherwise."
+        )
+
+
+def _extensions(tried: pd.DataFrame) -> list[tuple[int, int]]:
+    """On which side the grids were extended, -1 or 1, and by how many trials, in the order in which they were."""
+    one, found = _of_one(tried), []
+    for number in sorted({*one["extension"]} - {0}):
+        before, new = one[one["extension"] < number], one[one["extension"] == number]
+        found.append((1 if new["lr"].min() > before["lr"].max() else -1, len(new)))
+    return found
+
+
+def _of_one(tried: pd.DataFrame) -> pd.DataFrame:
+    """The trials of one curve, on one seed: all curves had equally many, on each."""
+    return tried[(tried["curve"] == tried["curve"].min()) & (tried["seed"] == tried["seed"].min())]
 
 
 def _first_run(runs: Composed, name: str, search: Mapping[str, Any], *, seed: int) -> Job:

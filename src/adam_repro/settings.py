@@ -99,12 +99,12 @@ def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
-    """The class at an import path; UserError where there is none, or it is no optimizer."""
+def optimizer_class(path: str, *, key: str = "optimizer._target_") -> type[torch.optim.Optimizer]:
+    """The class at an import path, given as ``key``; UserError where there is none, or it is no optimizer."""
     file, _, name = path.rpartition(":")
     if file.endswith(".py"):  # records, and processes on other machines, know an optimizer by its import path
         raise UserError(
-            f"optimizer._target_={path} is a file and a class in it, which only `make compare` takes. Give "
+            f"{key}={path} is a file and a class in it, which only `make compare` takes. Give "
             f"optimizer._target_={Path(file).stem}.{name}, and start the command in {Path(file).absolute().parent}."
         )
     module, _, name = path.rpartition(".")
@@ -115,12 +115,12 @@ def optimizer_class(path: str) -> type[torch.optim.Optimizer]:
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UserError(
-            f"optimizer._target_={path} cannot be imported ({error}).{hint} Give the import path of a "
+            f"{key}={path} cannot be imported ({error}).{hint} Give the import path of a "
             "torch.optim.Optimizer class, such as torch.optim.NAdam; a file of your own is found from the folder "
             "that you start the command in."
         ) from None
     if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise UserError(f"optimizer._target_={path} is no torch.optim.Optimizer class. Give the path of one that is.")
+        raise UserError(f"{key}={path} is no torch.optim.Optimizer class. Give the path of one that is.")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,11 @@ class Choice:
     why: list[str]
 
 
-def tune(trials: Trials) -> dict[str, Choice]:
+def tune(trials: Trials, extensions: Sequence[tuple[int, int]] = ()) -> dict[str, Choice]:
     """Choose the settings of each curve by the protocol.
 
-    Writes `tuning.csv` (one line for each trial and seed) into the folder of the trials.
+    ``extensions`` are those that every grid begins with: of each the side, -1 or 1, and the number of trials. Writes
+    `tuning.csv` (one line for each trial and seed) into the folder of the trials.
     """
     seeds = TUNING_SEEDS[: trials.plan.seeds]
     check_seeds(seeds)
@@ -35,7 +37,11 @@ def tune(trials: Trials) -> dict[str, Choice]:
     check_budgets(grids)
     tried: dict[str, list[dict]] = {curve: [] for curve in grids}
     costs: dict[str, list[list[float]]] = {curve: [] for curve in grids}
-    rows, new, extended = [], grids, {-1: 0, 1: 0}
+    rows, extended = [], {-1: 0, 1: 0}
+    for side, further in extensions:
+        grids = {curve: grid.joined(grid.beyond(side, further)) for curve, grid in grids.items()}
+        extended[side] += 1
+    new = grids
     while True:
         asked = [(curve, settings) for curve, grid in new.items() for settings in grid.trials()]
         for (curve, settings), found in zip(asked, trials.run(asked, seeds), strict=True):
