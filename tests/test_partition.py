@@ -26,25 +26,25 @@ def job(*overrides, results="unused", optimizer="sfo"):
 
 class Noting(Partitioned):
     def step(self, x, y):
-        cost = super().step(x, y)
+        number, cost = self.sfo.chosen, super().step(x, y)
+        self.given = [*getattr(self, "given", []), (number, x)]
         self.costs = [*getattr(self, "costs", []), (cost.item(), len(y))]
         return cost
 
 
 def watched(*, frozen, passes=6, seed=0, examples=28):
-    """Of each evaluation in so many passes of a network with dropout: the minibatch's number, and what it was as the
-    masks left it, its cost and its size; and the rows of the training."""
+    """Of each evaluation in so many passes of a network with dropout: the minibatch's number, what it was and the mask
+    of its inputs; its cost and its size; and the rows of the training."""
     torch.manual_seed(0)
     model = MLP(FEATURES, [8], CLASSES, input_dropout=0.5, hidden_dropout=0.5)
     optimizer = SFO(model.parameters(), subfunctions=4)
     learner = Noting(model, optimizer, schedule=constant, l2=1e-3, seed=seed, frozen_noise=frozen)
-    masked = []
-    model.layers[0].register_forward_hook(
-        lambda module, given, result: masked.append((optimizer.chosen, given[0], result)) if module.training else None
-    )
+    masks, draw = [], model.layers[0].draw
+    model.layers[0].draw = lambda *args: masks.append(draw(*args)) or masks[-1]
     rows = list(train(learner, tiny(examples), seed=seed, epochs=passes, batch_size=7, evaluate_at=None))
-    assert len(masked) == 4 * passes
-    return masked, learner.costs, rows
+    masks = [mask for mask in masks if mask is not None]  # evaluations have none
+    assert len(masks) == 4 * passes
+    return [(*given, mask) for given, mask in zip(learner.given, masks, strict=True)], learner.costs, rows
 
 
 def test_a_minibatch_has_the_same_examples_in_every_pass_and_all_examples_are_in_one():
@@ -61,12 +61,12 @@ def test_a_minibatch_has_the_same_examples_in_every_pass_and_all_examples_are_in
 def test_frozen_masks_are_those_of_the_minibatch_and_fresh_ones_are_new(frozen):
     seen, _, _ = watched(frozen=frozen)
     for number in range(4):
-        results = [result for chosen, _, result in seen if chosen == number]
-        assert len(results) > 2
-        assert all(torch.equal(result, results[0]) == frozen for result in results[1:])
+        masks = [mask for chosen, _, mask in seen if chosen == number]
+        assert len(masks) > 2
+        assert all(torch.equal(mask, masks[0]) == frozen for mask in masks[1:])
     if frozen:
-        zeros = [result[:7] == 0 for _, _, result in {number: (0, 0, result) for number, _, result in seen}.values()]
-        assert not any(torch.equal(zeros[0], other) for other in zeros[1:]), "each minibatch has its own"
+        first, *others = {number: mask for number, _, mask in seen}.values()
+        assert not any(torch.equal(first, other) for other in others), "each minibatch has its own"
 
 
 def test_the_cost_of_a_pass_is_the_mean_over_what_was_evaluated():
