@@ -22,7 +22,7 @@ from adam_repro.analysis.figures.compared import compared
 from adam_repro.app import override
 from adam_repro.comparing import _extensions, overrides_of
 from adam_repro.errors import UserError
-from adam_repro.protocol import TUNING_SEEDS
+from adam_repro.protocol import TUNING_SEEDS, half_decade
 from adam_repro.run import execute
 from adam_repro.search import TUNING, Trials, search_space
 from adam_repro.surroundings import PROJECT_ROOT
@@ -165,6 +165,7 @@ def test_a_grid_that_begins_with_extensions_is_tried_with_them_and_extended_no_f
     assert choice.trials == 7 and set(tried["extension"]) == {4}
 
 
+UNEVEN = f"{{lr: {[half_decade(number) for number in range(-8, 8)]}, momentum: [0, 0.5, 0.9]}}"
 RESULTS = "its (own), they're here"
 TINY = {"name": "tiny", "provenance": "synthetic", "checksum": "of no file", "train_examples": 28}
 OWN = """
@@ -211,6 +212,7 @@ def test_an_optimizer_in_a_file_of_ones_own_is_tuned_trained_and_compared_by_one
         ("fig1_mnist", None, ["l2=0.5"], "These runs have l2 0.5, and those of .* have 0.0001"),
         ("fig1_mnist_wide", None, [], "was to be searched in .*beta1.*SEARCH gives it another space"),
         ("fig1_mnist", "{lr: [1e-3, 3e-3]}", [], "SEARCH gives SGD 4 trials .* had 24"),
+        ("fig1_mnist_wide", UNEVEN, [], "SEARCH gives SGD 6 settings .* extended by 32 trials"),
         ("fig4", None, [], "fig4 has no curves to compare with .* There are some for fig1_mnist, fig1_mnist_wide"),
     ):
         with pytest.raises(UserError, match=refusal):

@@ -63,7 +63,7 @@ def descend(theta, optimizer, given, *, layout=None, first=1):
 
 def start(shape, *, dtype=torch.float32, layout=torch.contiguous_format):
     theta = torch.linspace(-1, 1, int(torch.Size(shape).numel()), dtype=dtype).view(shape)
-    return theta.contiguous(memory_format=layout).requires_grad_()
+    return torch.nn.Parameter(theta.contiguous(memory_format=layout))
 
 
 def as_written(monkeypatch, optimizer_class, settings, given, **start_settings):

@@ -245,7 +245,7 @@ def assert_gradients(model, cost, minibatch, *, noise, **tolerance):
     ):
         torch.testing.assert_close(got, tuple(factor * gradient for gradient in expected), **tolerance)
     torch.manual_seed(noise)
-    assert torch.equal(backward(model, *minibatch), ours.detach())
+    torch.testing.assert_close(backward(model, *minibatch), ours.detach(), **tolerance)
     torch.testing.assert_close(tuple(p.grad for p in parameters), expected, **tolerance)
 
 
@@ -272,6 +272,49 @@ def test_one_compiled_program_is_the_network_for_minibatches_of_every_size_and_d
         assert_gradients(model, cost, (x, y), noise=7, rtol=1e-5, atol=1e-6)
         programs.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
     assert programs == {1}
+
+
+@pytest.mark.parametrize("build", [small, lambda: vae(), lambda: CNN(3, 10, input_dropout=0.0, hidden_dropout=0.0)])
+def test_gradients_reach_hooks_and_spare_what_takes_none(build):
+    """For optimizers that step from within a backward pass, and for networks part of which is not to be trained."""
+    model = build().float()
+    x, y = (torch.rand(4, 3, 32, 32) if isinstance(model, CNN) else torch.rand(4, FEATURES)), torch.arange(4) % CLASSES
+    first, *others = model.parameters()
+    seen = []
+    first.register_post_accumulate_grad_hook(lambda parameter: seen.append(parameter.grad.clone()))
+    others[0].register_hook(lambda gradient: 2 * gradient)
+    others[1].requires_grad_(False)
+    torch.manual_seed(7)
+    cost = backward(model, x, y)
+    gradients = [p.grad for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = None
+    torch.manual_seed(7)
+    expected = model.cost(x, y)
+    expected.backward()
+    assert torch.equal(cost, expected.detach()) and len(seen) == 2
+    assert gradients[2] is None and others[1].grad is None
+    for got, parameter in zip(gradients, model.parameters(), strict=True):
+        assert got is None or torch.equal(got, parameter.grad)
+
+
+def test_a_subclass_is_trained_on_what_it_computes():
+    class Smooth(MLP):
+        def cost(self, x, y):
+            return cross_entropy(self(x), y, label_smoothing=0.5)
+
+    class Flat(MLP):
+        def forward(self, x):
+            return super().forward(x) / 10
+
+    for kind in (Smooth, Flat):
+        torch.manual_seed(0)
+        model = kind(FEATURES, [8], CLASSES, input_dropout=0.0, hidden_dropout=0.0)
+        data = tiny()
+        expected = model.cost(data.train_x, data.train_y)
+        gradients = torch.autograd.grad(expected, list(model.parameters()))
+        assert torch.equal(backward(model, data.train_x, data.train_y), expected.detach())
+        assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), gradients, strict=True))
 
 
 def bound_by_hand(model, x, noise):
@@ -318,7 +361,7 @@ def test_a_compiled_autoencoder_is_the_same_for_minibatches_of_every_size(compil
             torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_a_second_derivative_of_a_written_out_cost_is_refused_and_not_wrong():
+def test_a_second_derivative_of_the_autoencoder_is_refused_and_not_wrong():
     model, x = vae(), tiny_pixels(dtype=torch.float64).train_x
     (slope,) = torch.autograd.grad(model.cost(x, x).square(), model.encoder.bias, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):

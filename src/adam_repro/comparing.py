@@ -122,13 +122,21 @@ def _baseline(figure: str, scale: str, results: Path) -> FigureData:
 
 def _check_budget(figure: str, search: Mapping[str, Any], name: str, tried: pd.DataFrame) -> None:
     """Equal numbers of trials for all; UserError names both. ``tried``: the figure's tuning.csv, empty for none."""
-    mine, theirs = len(Grid.of(search, name=name).trials()), int((_of_one(tried)["extension"] == 0).sum())
+    grid = Grid.of(search, name=name)
+    mine, theirs = len(grid.trials()), int((_of_one(tried)["extension"] == 0).sum())
     if theirs and mine != theirs:
         raise UserError(
             f"SEARCH gives {name} {mine} trials (lr x schedule x the rest), and every optimizer of {figure} had "
             f"{theirs}: give it {theirs}, too. The schedule is searched in [constant, inverse_sqrt_step] unless "
             "SEARCH says otherwise."
         )
+    for _, further in _extensions(tried):
+        if further % grid.combinations:
+            raise UserError(
+                f"SEARCH gives {name} {grid.combinations} settings for each learning rate, and every grid of {figure} "
+                f"was extended by {further} trials, which are no whole number of learning rates then: give it as many "
+                f"settings as divide {further}."
+            )
 
 
 def _extensions(tried: pd.DataFrame) -> list[tuple[int, int]]:

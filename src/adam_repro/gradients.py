@@ -1,5 +1,5 @@
 """Costs and their gradients: by one program where a model has written its gradient out, else by automatic
-differentiation, which costs small networks a tenth of a step and more.
+differentiation, which makes a compiled step of a small network a tenth longer.
 
 That is not the arithmetic's price: a graph is recorded and walked, and what the forward pass has computed goes to
 memory for the backward one, though a compiler that sees both would keep some of it in registers.
@@ -7,6 +7,7 @@ memory for the backward one, though a compiler that sees both would keep some of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,11 @@ from torch.autograd.function import once_differentiable
 
 
 class WrittenOut(nn.Module):
-    """A model with its gradient written out. Its cost is as differentiable as any other, once."""
+    """A model with its gradient written out.
+
+    A subclass of one that changes its ``forward`` or ``cost``, and not its ``cost_and_gradients``, is trained by
+    automatic differentiation of what it has changed.
+    """
 
     def cost_and_gradients(self, x: Any, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """The mean cost of a minibatch, [], in nats an example, and its gradients, of the parameters' shapes and in
@@ -24,7 +29,7 @@ class WrittenOut(nn.Module):
         raise NotImplementedError
 
     def cost(self, x: Any, y: Tensor) -> Tensor:
-        """The mean cost of a minibatch, []."""
+        """The mean cost of a minibatch, [], differentiable once, with respect to the parameters."""
         return _Cost.apply(self, x, y, *self.parameters())
 
 
@@ -42,26 +47,41 @@ class _Cost(torch.autograd.Function):
         return None, None, None, *(g * gradient for gradient in ctx.saved_tensors)
 
 
-def cost_and_gradients(
-    model: Any, x: Any, y: Tensor, parameters: Sequence[nn.Parameter]
-) -> tuple[Tensor, Sequence[Tensor]]:
-    """The mean cost of a minibatch, [], and its gradients with respect to all ``parameters`` of the model."""
-    if isinstance(model, WrittenOut):
+def cost_and_gradients(model: Any, x: Any, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    """The mean cost of a minibatch, [], and its gradients with respect to all parameters of the model."""
+    if _is_written_out(model.__class__):
         with torch.no_grad():
             return model.cost_and_gradients(x, y)
     cost = model.cost(x, y)
-    return cost.detach(), torch.autograd.grad(cost, parameters)
+    return cost.detach(), torch.autograd.grad(cost, list(model.parameters()))
 
 
 def backward(model: Any, x: Any, y: Tensor) -> Tensor:
-    """The mean cost of a minibatch, [], which leaves its gradients where ``model.cost(x, y).backward()`` would: in
-    parameters that have none yet."""
-    if not isinstance(model, WrittenOut):
+    """The mean cost of a minibatch, [], with its gradients left where ``model.cost(x, y).backward()`` leaves them, in
+    parameters that have none yet; that it is where a parameter takes no gradient, or has hooks that wait for it."""
+    parameters = list(model.parameters())
+    if not _is_written_out(model.__class__) or any(map(_is_waited_for, parameters)):
         cost = model.cost(x, y)
         cost.backward()
         return cost.detach()
-    parameters = list(model.parameters())
-    cost, gradients = cost_and_gradients(model, x, y, parameters)
+    cost, gradients = cost_and_gradients(model, x, y)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     return cost
+
+
+@functools.cache
+def _is_written_out(kind: type) -> bool:
+    """Whether no class has changed what is computed behind the one that wrote the gradient out."""
+    if not issubclass(kind, WrittenOut):
+        return False
+    written, *computed = (
+        next(place for place, cls in enumerate(kind.__mro__) if name in vars(cls))
+        for name in ("cost_and_gradients", "cost", "forward")
+    )
+    return written <= min(computed)
+
+
+def _is_waited_for(parameter: nn.Parameter) -> bool:
+    hooks = parameter._backward_hooks or parameter._post_accumulate_grad_hooks
+    return bool(hooks) or not parameter.requires_grad

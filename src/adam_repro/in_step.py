@@ -110,7 +110,7 @@ class ModelsInStep(InStep):
 
     def _descend(self, k: int, x: Tensor | PaddedRows, y: Tensor) -> Tensor:
         """One update of member ``k`` with the numbers in its row; the cost before it."""
-        cost, gradients = cost_and_gradients(self.models[k], x, y, self._parameters[k])
+        cost, gradients = cost_and_gradients(self.models[k], x, y)
         with torch.no_grad():
             self._updates[k](self._parameters[k], gradients, self._memory[k], self._row[k])
         return cost

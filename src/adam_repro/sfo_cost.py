@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from adam_repro import memory
-from adam_repro.gradients import backward
 from adam_repro.measuring import Measure, Measurement
 from adam_repro.models import MLP
 from adam_repro.optimizers import SFO, Adam
@@ -78,12 +77,14 @@ def _sfo_step(model: MLP, optimizer: SFO, x: Tensor, y: Tensor) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        return backward(model, x, y.roll(optimizer.chosen))
+        value = model.cost(x, y.roll(optimizer.chosen))
+        value.backward()
+        return value
 
     optimizer.step(closure)
 
 
 def _adam_step(model: MLP, optimizer: Adam, x: Tensor, y: Tensor) -> None:
     optimizer.zero_grad()
-    backward(model, x, y)
+    model.cost(x, y).backward()
     optimizer.step()

@@ -18,8 +18,8 @@ class Classifier(nn.Module):
         return cross_entropy(logits, y, reduction="none"), (logits.argmax(1) == y).to(logits.dtype)
 
 
-def cross_entropy_and_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean cross-entropy, [], of ``logits`` [batch, classes]; and its derivative with respect to them."""
+def cost_and_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy, [], of ``logits`` [batch, classes], and its gradient: (softmax - onehot) / batch."""
     log_softmax = logits.log_softmax(1)
     onehot = torch.arange(logits.shape[1], device=y.device) == y[:, None]
     return nll_loss(log_softmax, y), (log_softmax.exp() - onehot.to(logits.dtype)) / len(y)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from adam_repro.compilation import compiled_for_networks
 from adam_repro.dropout import Dropout
 from adam_repro.gradients import WrittenOut
-from adam_repro.models.classifier import Classifier, cross_entropy_and_slope
+from adam_repro.models.classifier import Classifier, cost_and_error
 from adam_repro.products import Linear, product
 
 
-class MLP(WrittenOut, Classifier):
+class MLP(Classifier, WrittenOut):
     """A fully connected network with rectified units (paper, section 6.2): two hidden layers of 1000 on MNIST.
 
     ``input_dropout`` and ``hidden_dropout`` are the probabilities that an input, or a hidden unit, is left out of a
@@ -44,7 +44,8 @@ class MLP(WrittenOut, Classifier):
         linear = [layer for layer in self.layers if isinstance(layer, Linear)]
         dropout = [layer for layer in self.layers if isinstance(layer, Dropout)]  # of what goes into each of ``linear``
         stays = [rate.draw((len(x), layer.in_features), x.device) for rate, layer in zip(dropout, linear, strict=True)]
-        return _cost_and_gradients(x, y, stays, [rate.scale for rate in dropout], *self.parameters())
+        parameters = [p.detach() for layer in linear for p in (layer.weight, layer.bias)]
+        return _cost_and_gradients(x, y, stays, [rate.scale for rate in dropout], *parameters)
 
 
 @compiled_for_networks
@@ -61,7 +62,7 @@ def _cost_and_gradients(
         x = x.clamp(min=0) if inputs else x
         inputs.append(x if stay is None else x * (stay.to(x.dtype) * scale))
         x = product(inputs[-1], weight, bias)
-    cost, g = cross_entropy_and_slope(x, y)
+    cost, g = cost_and_error(x, y)
     gradients: list[Tensor] = []
     for i in reversed(range(len(weights))):
         gradients = [product(g.t(), inputs[i].t()), g.sum(0), *gradients]
