@@ -300,3 +300,13 @@ def test_committed_verdicts_and_the_readme_are_what_the_committed_data_give(tmp_
     report.update_readme(readme, reference)
     assert readme.read_text() == (PROJECT_ROOT / "README.md").read_text()
     assert (REFERENCE / page.NAME).stat().st_size < 2e6
+
+
+def test_a_number_of_the_readme_has_three_digits_and_all_before_the_point():
+    assert [report._digits(number) for number in (0.0552, 38.1, 999.4, 999.6, 1425.2)] == [
+        "0.0552",
+        "38.1",
+        "999",
+        "1000",
+        "1425",
+    ]

@@ -224,7 +224,7 @@ def _percent(share: float | None) -> str:
 
 def _digits(number: float) -> str:
     """Three significant digits, and all of those before the point."""
-    return f"{number:.3g}" if number < 1000 else f"{number:.0f}"
+    return f"{number:.3g}" if number < 999.5 else f"{number:.0f}"
 
 
 def _between_markers(readme: Path, name: str, table: str) -> str:
