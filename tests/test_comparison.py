@@ -137,7 +137,7 @@ def test_a_newcomer_begins_with_the_extensions_that_the_others_had():
     above = [{"curve": curve, "seed": 100, "lr": lr, "extension": 1} for curve in ("adam", "sgd") for lr in (0.3, 1.0)]
     below = [{"curve": "adam", "seed": 100, "lr": 0.003, "extension": 2}]
     assert _extensions(pd.DataFrame([*first, *above, *below])) == [(1, 2), (-1, 1)]
-    assert _extensions(pd.DataFrame(first)) == []
+    assert _extensions(pd.DataFrame(first)) == _extensions(pd.DataFrame(columns=list(first[0]))) == []
     committed = {path.parent.name: _extensions(pd.read_csv(path)) for path in comparing.REFERENCE.glob("*/tuning.csv")}
     assert committed["fig1_mnist"] == [] and committed["fig1_mnist_wide"] == [(1, 32)]
 

@@ -23,7 +23,9 @@ class MLP(Classifier, WrittenOut):
     neither the rates nor the initialisation: weights start normal with variance 2 / inputs (He et al. 2015, "Delving
     Deep into Rectifiers"), biases at zero.
 
-    Shapes: ``forward`` maps [batch, in_features] to [batch, classes].
+    Shapes: ``forward`` maps [batch, in_features] to [batch, classes]. Training reads weights, biases and rates off
+    ``layers`` and takes the rest of them as it is built here: a subclass with other layers needs its own ``forward`` or
+    ``cost_and_gradients``.
     """
 
     def __init__(
