@@ -189,6 +189,23 @@ def test_the_whole_grid_decides_where_a_few_of_its_settings_ran_longer_and_these
     assert "not run: the same settings" in whole.loc["L23b", "note"]
 
 
+def test_of_longer_runs_settings_of_few_seeds_tell_nothing(tmp_path):
+    """What each seed has other settings of has no mean over seeds."""
+    folder = write_vae_grid(tmp_path, like_the_text, gains=(0.0, 0.25))
+    path = folder / "finals.csv"
+    table = pd.read_csv(path)
+    first_beta1 = table["hyper"].str.contains('"beta1": 0.0')
+    short, alone = table["epochs"] == 10, table["seed"] < 2
+    (folder / "provenance.json").write_text(
+        json.dumps(json.loads((folder / "provenance.json").read_text()) | {"epochs": 10})
+    )
+    table[short | ~first_beta1].to_csv(path, index=False)
+    without = decide(folder)
+    table[short | ~first_beta1 | alone].to_csv(path, index=False)
+    pd.testing.assert_frame_equal(decide(folder), without)
+    assert without["note"].str.contains("after 100 passes, of beta1 = 0.9 alone").sum() == 3
+
+
 def test_settings_in_which_a_run_diverged_early_tell_nothing_of_what_comes_later(tmp_path):
     row = verdicts(tmp_path, gains=(-0.2, 0.0)).loc["L23b"]
     assert "one or both had diverged before in 60 pairs" in row["note"], "12 of 24 settings, five seeds each"

@@ -407,6 +407,16 @@ def test_settings_of_a_grid_that_ran_longer_are_a_block_of_their_own_panels_alon
     assert "10 passes, minibatches" in words(drawn) and "Some settings: 100 passes" in words(drawn)
 
 
+@pytest.mark.parametrize(("alphas", "n"), [([], "1"), ([1e-3, 3e-3], "1 to 5")])
+def test_a_panel_of_fewer_seeds_than_the_others_says_so(tmp_path, alphas, n):
+    write_vae_grid(tmp_path, vae)
+    table = pd.read_csv(tmp_path / "finals.csv")
+    fewer = (table["epochs"] == 100) & table["hyper"].str.contains('"beta1": 0.0, "beta2": 0.999,')
+    table[~fewer | (table["seed"] == 3) | table["lr"].isin(alphas)].to_csv(tmp_path / "finals.csv", index=False)
+    titles = [axes.get_title(loc="left") for axes in redraw(tmp_path).axes]
+    assert [title for title in titles if "n =" in title] == [f"β1 = 0, β2 = 0.999, n = {n}"]
+
+
 @pytest.mark.parametrize("milestones", [(10,), (10, 100)])
 def test_tuned_optimizers_stand_in_a_legend_of_their_own_that_has_room(tmp_path, milestones):
     folder = write_vae_grid(tmp_path / "grid", vae, milestones=milestones, forms=("corrected", "uncorrected"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 from made_up import write_vae_grid
 
@@ -46,3 +47,13 @@ def test_a_point_of_which_a_seed_diverged_is_none_and_pairs_that_are_the_other_w
 
     training = read(tmp_path, cost)[READINGS["train_cost"]]
     assert training.pairs == len(AFTER_10.dropna()) - 1 and training.agree == 0
+
+
+def test_pairs_of_fewer_seeds_than_the_others_are_counted(tmp_path):
+    folder = write_vae_grid(tmp_path / "fig4", printed, milestones=(10,), seeds=3)
+    table = pd.read_csv(folder / "finals.csv")
+    one_form = table["hyper"].str.contains('"beta1": 0.0, "beta2": 0.999,') & table["hyper"].str.contains("true")
+    table[~one_form | (table["seed"] == 0) | (table["arm"] == "control")].to_csv(folder / "finals.csv", index=False)
+    fewer = len(AFTER_10.dropna().loc[0.0, 0.999])
+    assert fewer > 0
+    assert {(each.seeds, each.fewer_seeds) for each in readings(FigureData.load(folder))} == {(3, fewer)}

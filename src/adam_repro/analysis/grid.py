@@ -10,6 +10,7 @@ import pandas as pd
 
 from adam_repro.analysis.curves import FigureData, paper_figure_4
 from adam_repro.analysis.sensitivity import series_of
+from adam_repro.analysis.statistics import FEWEST_SEEDS
 
 KEYS = ["epochs", "beta1", "beta2", "lr"]
 
@@ -28,6 +29,7 @@ class Reading:
     ``corrected``, ``uncorrected``: of the absolute difference, over ``points`` in all. ``agree``: in how many of
     ``pairs`` of points, which differ in bias correction alone, the lower one is the same; ``differences``: of how much
     the difference within a pair is another. ``readable`` pairs are printed, of which ``not_run`` were not run at all.
+    Means are over ``seeds``, but those of ``fewer_seeds`` of the pairs.
     """
 
     plotted: str
@@ -39,6 +41,8 @@ class Reading:
     differences: float
     readable: int
     not_run: int
+    seeds: int
+    fewer_seeds: int
 
 
 def readings(data: FigureData) -> list[Reading]:
@@ -46,6 +50,7 @@ def readings(data: FigureData) -> list[Reading]:
     printed = paper_figure_4().rename(columns={"alpha": "lr"}).set_index(KEYS)
     printed.columns = pd.Index(["corrected", "uncorrected"])
     grid = cells(data)
+    seeds = grid.groupby([*KEYS, "form"])["seed"].nunique().unstack("form").reindex(columns=printed.columns).min(axis=1)
     found = []
     for column, words in READINGS.items():
         means = grid.groupby([*KEYS, "form"])[column].agg(lambda costs: costs.mean(skipna=False)).unstack("form")
@@ -63,6 +68,8 @@ def readings(data: FigureData) -> list[Reading]:
                 differences=float((ours - theirs).abs().median()),
                 readable=len(readable),
                 not_run=int((~readable.index.isin(means.index)).sum()),
+                seeds=int(seeds.max()),
+                fewer_seeds=int((seeds.loc[pairs.index] < seeds.max()).sum()),
             )
         )
     return sorted(found, key=lambda reading: reading.corrected)
@@ -107,10 +114,11 @@ def last_milestone(data: FigureData) -> pd.DataFrame:
 
 
 def longest(data: FigureData) -> pd.DataFrame | None:
-    """The cells after the most passes, where those are of longer runs than the ``last_milestone``."""
+    """The cells after the most passes, of settings with enough seeds, where those are of longer runs than the
+    ``last_milestone``."""
     grid, passes = cells(data), last_milestone(data)["epochs"].max()
     longer = grid[grid["epochs"] > passes]
-    return None if longer.empty else longer[longer["epochs"] == longer["epochs"].max()]
+    return None if longer.empty else _with_enough_seeds(longer[longer["epochs"] == longer["epochs"].max()])
 
 
 def gaps(data: FigureData, first: str, second: str) -> pd.Series:
@@ -123,8 +131,9 @@ def gaps(data: FigureData, first: str, second: str) -> pd.Series:
 
 
 def gaps_by_milestone(data: FigureData, first: str, second: str) -> dict[int, pd.Series]:
-    """The same for each number of passes, fewest first."""
-    return {int(epochs): gaps_within(block, first, second) for epochs, block in cells(data).groupby("epochs")}
+    """The same for each number of passes, fewest first, in settings with enough seeds."""
+    blocks = cells(data).groupby("epochs")
+    return {int(epochs): gaps_within(_with_enough_seeds(block), first, second) for epochs, block in blocks}
 
 
 def gaps_within(block: pd.DataFrame, first: str, second: str) -> pd.Series:
@@ -136,3 +145,10 @@ def gaps_within(block: pd.DataFrame, first: str, second: str) -> pd.Series:
     gap[a.isna() & b.notna()] = math.inf
     gap[b.isna() & a.notna()] = -math.inf
     return gap
+
+
+def _with_enough_seeds(block: pd.DataFrame) -> pd.DataFrame:
+    """The settings of a block that have enough seeds for a claim, or as many as any has: a mean over seeds in which
+    each has other settings is of nothing."""
+    seeds = block.groupby([*KEYS[1:], "form"])["seed"].transform("nunique")
+    return block[seeds >= min(FEWEST_SEEDS, seeds.max())]

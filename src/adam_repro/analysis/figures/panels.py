@@ -230,7 +230,12 @@ def over_seeds_in_words(data: FigureData, arm: str, *, mean: str) -> str:
 def seeds_of(data: FigureData, arm: str) -> str:
     """How many seeds the curves of an arm have: "3", or "1 to 3" where they differ."""
     counts = data.arm(arm).groupby("curve")["seed"].nunique()
-    return " to ".join(dict.fromkeys(f"{count}" for count in (counts.min(), counts.max()))) if len(counts) else "0"
+    return span_in_words(counts) if len(counts) else "0"
+
+
+def span_in_words(counts: pd.Series) -> str:
+    """ "3", or "1 to 3" of counts that differ."""
+    return " to ".join(dict.fromkeys(f"{count}" for count in (counts.min(), counts.max())))
 
 
 def say_missing(axes: Axes, what: str, data: FigureData) -> None:

@@ -12,8 +12,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
 from adam_repro.analysis.figures import figure, style_of
-from adam_repro.analysis.figures.panels import caption, say_missing, stamp_if_stand_in
-from adam_repro.analysis.grid import cells
+from adam_repro.analysis.figures.panels import caption, say_missing, span_in_words, stamp_if_stand_in
+from adam_repro.analysis.grid import KEYS, cells
 from adam_repro.analysis.statistics import over_seeds
 
 TOP, BOTTOM = 140.0, 95.0  # the paper's axis, nats
@@ -86,7 +86,7 @@ def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) 
                 continue
             one_cell(axes, data, chosen, beta1, beta2)
             _others(axes, data, epochs)
-            axes.set_title(f"β1 = {beta1:g}, β2 = {beta2:g}", fontsize=9)
+            axes.set_title(f"β1 = {beta1:g}, β2 = {beta2:g}{_fewer_seeds(grid, epochs, beta1, beta2)}", fontsize=9)
             if beta2 == first:
                 axes.set_ylabel("training cost, nats")
                 axes.tick_params(labelleft=True)
@@ -94,6 +94,13 @@ def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) 
     for axes in every[-1]:
         axes.set_xlabel("log10 α")
     return panels
+
+
+def _fewer_seeds(grid: pd.DataFrame, epochs: int, beta1: float, beta2: float) -> str:
+    """ ", n = 1" for a panel of fewer seeds than the others have."""
+    seeds = grid.groupby([*KEYS, "form"])["seed"].nunique()
+    here = seeds.loc[epochs, beta1, beta2]
+    return "" if here.min() == seeds.max() else f", n = {span_in_words(here)}"
 
 
 def one_cell(axes: Axes, data: FigureData, block: pd.DataFrame, beta1: float, beta2: float) -> None:
