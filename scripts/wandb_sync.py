@@ -14,6 +14,7 @@ from adam_repro.errors import UserError
 from adam_repro.process import stop_by_signals
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.uploading import account, is_uploaded, offline_runs, size, upload
+from adam_repro.wording import counted
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def show(waiting: list[Path], *, uploaded: int) -> None:
         folders[run.parents[1]].append(run)
     for folder, runs in folders.items():
         print(f"{len(runs):>6} runs  {megabytes(runs):>8.1f} MB  {folder}")
-    print(f"{len(waiting)} runs to upload, {megabytes(waiting):.1f} MB; {uploaded} are uploaded already.")
+    print(f"{counted(len(waiting), 'run')} to upload, {megabytes(waiting):.1f} MB; {uploaded} are uploaded already.")
 
 
 def megabytes(runs: list[Path]) -> float:

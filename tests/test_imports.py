@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # From below: a module imports from the layers under its own, a package also from itself.
 LAYERS = (
-    {"errors", "locks", "surroundings", "process", "dropout", "staging", "compilation", "memory"},
+    {"errors", "locks", "surroundings", "process", "dropout", "staging", "compilation", "memory", "wording"},
     {"sparse", "integrity", "softplus", "products", "convolution", "gradients"},
     {"padded"},
     {"optimizers", "models", "data", "schedules"},

@@ -31,6 +31,7 @@ from adam_repro.progress import Progress
 from adam_repro.run import Job
 from adam_repro.slurm_job import Chunk
 from adam_repro.sweep import OVERHEAD_MEMBERS, all_left_of, populations, shares
+from adam_repro.wording import counted
 
 SIGNAL_SECONDS = 60  # before the time limit; Slurm keeps both to the minute
 LEAST_MINUTES = 5
@@ -156,8 +157,9 @@ class Array:
         names = [job.job_id for job in submitted]
         runs = sum(len(chunk.keys) for chunk in chunks)
         print(
-            f"Slurm array {_arrays(names)}: {runs} runs in {len(names)} jobs, {min(self.array, len(names))} at "
-            f"once, {chunks[0].processes} processes and {self.time} minutes each"
+            f"Slurm array {_arrays(names)}: {counted(runs, 'run')} in {counted(len(names), 'job')}, "
+            f"{min(self.array, len(names))} at once, {counted(chunks[0].processes, 'process')} and {self.time} minutes "
+            "each"
         )
         return dict(zip(names, chunks, strict=True))
 

@@ -26,6 +26,7 @@ from adam_repro.progress import Progress
 from adam_repro.run import Job, build_learner, checkpoint_of, execute, group_name, load_data
 from adam_repro.surroundings import PROJECT_ROOT
 from adam_repro.training import CLEAN_EXAMPLES
+from adam_repro.wording import counted
 from adam_repro.workers import Epoch, Finished, run_groups
 
 CALIBRATION_STEPS = 20
@@ -57,7 +58,7 @@ def run(
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
     skipped = f", {len(distinct) - len(waiting)} already done" if len(waiting) < len(distinct) else ""
-    print(f"{len(distinct)} runs{skipped}", end="; " if waiting else "\n", flush=True)
+    print(f"{counted(len(distinct), 'run')}{skipped}", end="; " if waiting else "\n", flush=True)
     failures = (train or train_here)(distinct, workers) if waiting else {}
     _show_failures(distinct, failures)
     if train is None:
@@ -197,7 +198,7 @@ def train_groups(
     groups: Sequence[Sequence[Job]], processes: int, execute: Callable[..., Any] = execute
 ) -> dict[str, str]:
     """Train populations, ``processes`` at a time; the traceback of each job that failed, by its key."""
-    print(f"{len(groups)} groups on {min(processes, len(groups))} processes", flush=True)
+    print(f"{counted(len(groups), 'group')} on {counted(min(processes, len(groups)), 'process')}", flush=True)
     failures: dict[str, str] = {}
     with Progress(groups) as progress:
         forked = not groups or groups[0][0].device == "cpu"
@@ -293,7 +294,7 @@ def show_plan(jobs: Sequence[Job], *, workers: int | None = None, elsewhere: boo
     """
     distinct = list({job.key: job for job in jobs}.values())
     waiting = [job for job in distinct if not records.is_complete(job.folder, job.key)]
-    print(f"{len(distinct)} runs, {len(distinct) - len(waiting)} of them already done.")
+    print(f"{counted(len(distinct), 'run')}, {len(distinct) - len(waiting)} of them already done.")
     if waiting:
         print("What they take on the cluster's GPUs is not known here." if elsewhere else _time_of(waiting, workers))
         epochs = sum(job.config["epochs"] for job in waiting)

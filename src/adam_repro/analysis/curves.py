@@ -14,6 +14,7 @@ import pandas as pd
 
 from adam_repro.errors import UserError
 from adam_repro.integrity import COLUMNS, DIAGNOSTICS
+from adam_repro.wording import counted
 
 CURVE_COLUMNS = ["arm", "curve", "seed", *COLUMNS]
 FINAL_COLUMNS = ["arm", "curve", "lr", "schedule", "hyper", "l2", "seed", "status", "diverged_step", "epochs"]
@@ -118,11 +119,6 @@ def paper_figure_4() -> pd.DataFrame:
     """Figure 4's points, digitised: epochs, beta1, beta2, alpha, and the loss with and without bias correction (NaN
     where it lies above the axis)."""
     return pd.read_csv(PRINTED_FIGURE_4)
-
-
-def counted(n: int, noun: str) -> str:
-    """1 pass, 2 passes; 1 seed, 2 seeds."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def chosen_after(facts: Mapping[str, Any]) -> str:

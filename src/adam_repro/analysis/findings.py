@@ -15,7 +15,7 @@ from adam_repro.analysis.captions import CAPTIONS
 from adam_repro.analysis.claims import of_figure
 from adam_repro.analysis.claims.comparisons import finals, printed_final, reduced
 from adam_repro.analysis.claims.everywhere import OVERVIEW
-from adam_repro.analysis.curves import FigureData, chosen_after, counted
+from adam_repro.analysis.curves import FigureData, chosen_after
 from adam_repro.analysis.figures.panels import FRAMES, SCHEDULES
 from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.grid import readings
@@ -24,6 +24,7 @@ from adam_repro.analysis.measurements import load
 from adam_repro.analysis.report import TEMPLATES, effect, gather_verdicts
 from adam_repro.analysis.statistics import over_seeds, t_interval
 from adam_repro.errors import UserError
+from adam_repro.wording import counted
 
 MARK = "<!-- below: make report SCALE=reference -->\n"
 LEVEL = 0.95

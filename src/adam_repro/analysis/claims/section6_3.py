@@ -19,8 +19,9 @@ from adam_repro.analysis.claims.comparisons import (
     printed_final,
     time_to_target,
 )
-from adam_repro.analysis.curves import ABLATIONS, FigureData, counted, paper_curves
+from adam_repro.analysis.curves import ABLATIONS, FigureData, paper_curves
 from adam_repro.analysis.statistics import FAMILY_ERROR, FEWEST_SEEDS, paired_differences, t_interval
+from adam_repro.wording import counted
 
 PANEL = "3"
 LAST = 46  # x = 45, where the paper's axis ends

@@ -11,9 +11,10 @@ from scipy import stats
 
 from adam_repro.analysis.claims import Finding, NotRun, Within, claim
 from adam_repro.analysis.claims.comparisons import joined, not_run, reduced
-from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
+from adam_repro.analysis.curves import FigureData, paper_figure_4
 from adam_repro.analysis.grid import gaps, gaps_by_milestone, gaps_within, last_milestone, longest
 from adam_repro.analysis.statistics import FAMILY_ERROR, FEWEST_SEEDS, ROUNDING, holm_levels, t_interval
+from adam_repro.wording import counted
 
 FIGURE = "fig4"
 USABLE = 5.0  # nats above the best

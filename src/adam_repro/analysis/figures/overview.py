@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from adam_repro.analysis.claims.comparisons import reduced
-from adam_repro.analysis.curves import FigureData, chosen_after, counted
+from adam_repro.analysis.curves import FigureData, chosen_after
 from adam_repro.analysis.figures.panels import FRAMES, seeds_of, stamp_if_stand_in, training_cost
 from adam_repro.analysis.figures.section6_4 import one_cell
 from adam_repro.analysis.grid import last_milestone
+from adam_repro.wording import counted
 
 TITLES = {
     "fig1_mnist": "Figure 1, left: regression, MNIST",

@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from adam_repro.analysis.captions import CAPTIONS
-from adam_repro.analysis.curves import FigureData, chosen_after, counted, first_x, paper_curves, summary
+from adam_repro.analysis.curves import FigureData, chosen_after, first_x, paper_curves, summary
 from adam_repro.analysis.figures import spaced_markers, style_of
 from adam_repro.analysis.gather import FINAL_EPOCHS
 from adam_repro.analysis.statistics import ENOUGH_TO_RESAMPLE, over_seeds
+from adam_repro.wording import counted
 
 MOST_NAMED = 4  # printed curves whose names find room beside them; of more the colours tell
 STAND_INS = {

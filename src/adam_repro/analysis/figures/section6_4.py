@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from adam_repro.analysis.curves import FigureData, counted, paper_figure_4
+from adam_repro.analysis.curves import FigureData, paper_figure_4
 from adam_repro.analysis.figures import figure, style_of
 from adam_repro.analysis.figures.panels import caption, say_missing, span_in_words, stamp_if_stand_in
 from adam_repro.analysis.grid import KEYS, cells
 from adam_repro.analysis.statistics import over_seeds
+from adam_repro.wording import counted
 
 TOP, BOTTOM = 140.0, 95.0  # the paper's axis, nats
 COST = "the negative bound, nats an image, mean over that pass"
