@@ -90,8 +90,8 @@ def _widening(grid: pd.DataFrame) -> pd.DataFrame | None:
 def _by_beta2(data: FigureData, gain: pd.DataFrame) -> str:
     spacing = np.diff(np.log10(np.sort(last_milestone(data)["lr"].unique()))).mean()
     return joined(
-        f"decades of alpha within {USABLE:g} nats of the best, with correction less without, counted in steps of "
-        f"{spacing:.1f}: {_means(gain)}",
+        f"decades of alpha within {USABLE:g} nats of the best, with correction less without, mean over beta1 and "
+        f"seeds, counted in steps of {spacing:.1f}: {_means(gain)}",
         _how(data),
     )
 
