@@ -271,7 +271,7 @@ def test_one_compiled_program_is_the_network_for_minibatches_of_every_size_and_d
         cost = cross_entropy(model(x), y)
         assert_gradients(model, cost, (x, y), noise=7, rtol=1e-5, atol=1e-6)
         programs.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert programs == {1}
+    assert len(programs) == 1, "as many as after the first, whatever was compiled before"
 
 
 @pytest.mark.parametrize("build", [small, lambda: vae(), lambda: CNN(3, 10, input_dropout=0.0, hidden_dropout=0.0)])

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -36,11 +37,13 @@ def in_a_run_of(steps: int) -> Iterator[None]:
         _steps = before
 
 
-def compiled(function: Callable, *, dynamic: bool | None = None, least_steps: int = 0) -> Callable:
+def compiled(
+    function: Callable, *, dynamic: bool | None = None, options: dict[str, Any] | None = None, least_steps: int = 0
+) -> Callable:
     """``function`` through torch.compile; ``function`` itself from the first call on that cannot be compiled.
 
-    ``dynamic``: one program for tensors of every size, instead of one for each. In runs of fewer than ``least_steps``
-    steps ``function`` runs as it is written.
+    ``dynamic``: one program for tensors of every size, instead of one for each. ``options``: torch.compile's. In runs
+    of fewer than ``least_steps`` steps ``function`` runs as it is written.
     """
     if DISABLED:
         return function
@@ -55,7 +58,7 @@ def compiled(function: Callable, *, dynamic: bool | None = None, least_steps: in
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
             # or torch's cache on disk serves code made for narrower vectors, which then writes past the end of buffers
             torch.compiler.config.cache_key_tag = torch.backends.cpu.get_cpu_capability()
-            chosen = torch.compile(function, dynamic=dynamic)
+            chosen = torch.compile(function, dynamic=dynamic, options=options)
         try:
             return chosen(*args)
         except torch._dynamo.exc.TorchDynamoException as error:
@@ -70,4 +73,9 @@ def compiled(function: Callable, *, dynamic: bool | None = None, least_steps: in
 
 
 compiled_in_long_runs = functools.partial(compiled, least_steps=LONG_RUN)
-compiled_for_networks = functools.partial(compiled, dynamic=True, least_steps=LONG_RUN_OF_A_NETWORK)
+compiled_for_networks = functools.partial(
+    compiled,
+    dynamic=True,
+    options={"pattern_matcher": False},  # which gives a bias to its product, for which it is first copied to each row
+    least_steps=LONG_RUN_OF_A_NETWORK,
+)

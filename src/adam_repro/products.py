@@ -29,6 +29,8 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     if ONEDNN and a.dtype == torch.float32 and a.device.type == "cpu":  # it has no float64
         by_onednn = torch.ops.adam_repro.product if torch.compiler.is_compiling() else _by_onednn
         return by_onednn(a, b, bias)
+    if bias is not None and torch.compiler.is_compiling():
+        return nn.functional.linear(a, b) + bias  # by the pass over the product that what follows makes in any case
     return nn.functional.linear(a, b, bias)
 
 
