@@ -386,6 +386,16 @@ def test_a_schedule_is_refused_to_an_optimizer_that_does_not_read_it(own):
     assert job("own.Own").lr == 0.001
 
 
+def test_a_step_that_moves_nothing_is_told_once(own, caplog):
+    own(OWN.replace("p -=", "p = p -"))
+    for seed in range(2):
+        job("own.Own", f"seed={seed}")
+    (said,) = caplog.messages
+    assert said.startswith("The first step of Own left every parameter as it was.") and "p.add_(" in said
+    job("torch.optim.NAdam")
+    assert len(caplog.messages) == 1
+
+
 def test_a_refusal_names_the_kind_of_the_error_and_its_line(own):
     own(OWN.replace("p -=", "self.no_such; p -="))
     with pytest.raises(UserError, match=r": AttributeError: .* 'no_such' \(own\.py, line \d+\)\. An optimizer here"):

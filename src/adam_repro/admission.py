@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import inspect
+import logging
 import sys
 import traceback
 from pathlib import Path
@@ -24,8 +25,12 @@ from adam_repro.data.order import seed_noise
 from adam_repro.errors import UserError
 from adam_repro.training import Solo
 
+log = logging.getLogger(__name__)
+
 _FIT: set[str] = set()
 """Pairs of a model and data that fit: a sweep asks for the same one at every run."""
+_AT_REST: set[type] = set()
+"""Optimizers whose first step was found to change nothing."""
 
 
 def check_fit(config: dict[str, Any], data: Dataset) -> None:
@@ -60,6 +65,7 @@ def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Data
         raise UserError(f"optimizer.lr is missing: {found.__name__}, like any optimizer here, needs its learning rate.")
     given = {name: value for name, value in config["optimizer"].items() if name != "_target_"}
     model = build_model(config)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
     try:
         solo, draws = _started(model, config, data)
     except Exception as error:  # a stranger's code may raise anything, and whatever it raises is the answer
@@ -70,6 +76,13 @@ def tried(found: type[torch.optim.Optimizer], config: dict[str, Any], data: Data
             "Optimizer(params, **settings), takes dense gradients of parameters of any shape, and keeps lr in its "
             "parameter groups."
         ) from error
+    if all(map(torch.equal, model.parameters(), start)) and found not in _AT_REST:
+        _AT_REST.add(found)  # not refused: a step size may begin at zero
+        log.warning(
+            "The first step of %s left every parameter as it was. If it should move them, it must write into them, as "
+            "p.add_(update, alpha=-lr) does and p = p - lr * update does not.",
+            found.__name__,
+        )
     if config["schedule"]["_target_"] != "adam_repro.schedules.constant" and _is_deaf_to_lr(solo, config, data):
         raise UserError(
             f"optimizer._target_={config['optimizer']['_target_']} takes the same step whatever lr is in its parameter "
