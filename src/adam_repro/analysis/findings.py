@@ -91,6 +91,7 @@ def _cost(figure: str, data: FigureData) -> str:
 def _longer(data: FigureData) -> str:
     """Which settings of the grid were run for more passes than the figure has: the betas, in words."""
     runs = data.arm("grid")
+    seeds = runs["seed"].nunique()
     runs = runs[runs["epochs"] > data.provenance["epochs"]]
     parts = []
     for epochs, those in runs.groupby("epochs"):
@@ -99,7 +100,9 @@ def _longer(data: FigureData) -> str:
             f"{name} {' and '.join(f'{value:g}' for value in sorted(settings[name].unique()))}"
             for name in ("beta1", "beta2")
         ]
-        parts.append(f"the grid's runs with {', '.join(named)} also for {epochs}")
+        fewer = those.groupby(["hyper", "lr"])["seed"].nunique().min() < seeds
+        some = ", some of them with fewer seeds" if fewer else ""
+        parts.append(f"the grid's runs with {', '.join(named)} also for {epochs}{some}")
     return "; ".join(parts)
 
 
