@@ -263,6 +263,8 @@ def test_the_networks_written_out_gradient_is_that_of_automatic_differentiation(
 
 
 def test_one_compiled_program_is_the_network_for_minibatches_of_every_size_and_dropout_of_any_rate(compiler):
+    torch._dynamo.reset()  # what other tests have compiled would serve here, or count
+    torch._dynamo.utils.counters.clear()
     programs = set()
     for rows, (input_dropout, hidden_dropout) in itertools.product((7, 5), ((0.2, 0.5), (0.1, 0.3))):
         model = small(input_dropout=input_dropout, hidden_dropout=hidden_dropout)
@@ -271,7 +273,7 @@ def test_one_compiled_program_is_the_network_for_minibatches_of_every_size_and_d
         cost = cross_entropy(model(x), y)
         assert_gradients(model, cost, (x, y), noise=7, rtol=1e-5, atol=1e-6)
         programs.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert len(programs) == 1, "as many as after the first, whatever was compiled before"
+    assert programs == {1}
 
 
 @pytest.mark.parametrize("build", [small, lambda: vae(), lambda: CNN(3, 10, input_dropout=0.0, hidden_dropout=0.0)])

@@ -50,7 +50,7 @@ def readings(data: FigureData) -> list[Reading]:
     printed = paper_figure_4().rename(columns={"alpha": "lr"}).set_index(KEYS)
     printed.columns = pd.Index(["corrected", "uncorrected"])
     grid = cells(data)
-    seeds = grid.groupby([*KEYS, "form"])["seed"].nunique().unstack("form").reindex(columns=printed.columns).min(axis=1)
+    seeds = seeds_by_setting(grid).unstack("form").reindex(columns=printed.columns).min(axis=1)
     found = []
     for column, words in READINGS.items():
         means = grid.groupby([*KEYS, "form"])[column].agg(lambda costs: costs.mean(skipna=False)).unstack("form")
@@ -104,6 +104,11 @@ def cells(data: FigureData) -> pd.DataFrame:
         for arm, whole in zip(runs["arm"], corrected, strict=True)
     ]
     return runs[[*KEYS, "seed", "form", *READINGS]].reset_index(drop=True)
+
+
+def seeds_by_setting(grid: pd.DataFrame) -> pd.Series:
+    """How many seeds each setting has, by the ``KEYS`` and form."""
+    return grid.groupby([*KEYS, "form"])["seed"].nunique()
 
 
 def last_milestone(data: FigureData) -> pd.DataFrame:

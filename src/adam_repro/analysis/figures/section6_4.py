@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from adam_repro.analysis.curves import FigureData, paper_figure_4
 from adam_repro.analysis.figures import figure, style_of
 from adam_repro.analysis.figures.panels import caption, say_missing, span_in_words, stamp_if_stand_in
-from adam_repro.analysis.grid import KEYS, cells
+from adam_repro.analysis.grid import cells, seeds_by_setting
 from adam_repro.analysis.statistics import over_seeds
 from adam_repro.wording import counted
 
@@ -99,7 +99,7 @@ def _block(block: SubFigure, grid: pd.DataFrame, epochs: int, data: FigureData) 
 
 def _fewer_seeds(grid: pd.DataFrame, epochs: int, beta1: float, beta2: float) -> str:
     """ ", n = 1" for a panel of fewer seeds than the others have."""
-    seeds = grid.groupby([*KEYS, "form"])["seed"].nunique()
+    seeds = seeds_by_setting(grid)
     here = seeds.loc[epochs, beta1, beta2]
     return "" if here.min() == seeds.max() else f", n = {span_in_words(here)}"
 
