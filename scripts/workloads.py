@@ -251,7 +251,6 @@ def bare_loop(workload: Workload, data: Dataset) -> Steps:
         for x, y in data.minibatches(order, workload.batch):
             t += 1
             group["lr"] = LR * workload.schedule(t, 0)
-            optimizer.zero_grad()
             cost = backward(model, x, y)
             for weight in weights:
                 weight.grad.add_(weight.detach(), alpha=workload.l2)

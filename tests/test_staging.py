@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from adam_repro.members import Member, Segment
-from adam_repro.optimizers import OPTIMIZERS, RuleOptimizer
+from adam_repro.optimizers import OPTIMIZERS, Adam, RuleOptimizer
 from adam_repro.schedules import constant, inverse_sqrt_step
 from adam_repro.staging import stage
 
@@ -84,6 +85,27 @@ def test_nothing_that_depends_on_numbers_alone_is_left_in_the_elementwise_half(o
             tensors.add(node)
     settings = {name: torch.tensor(values) for name, values in numbers(optimizer, flags).items()}
     assert len(staged.coefficients(torch.tensor(1.0), **settings)) <= 9
+
+
+@every_form
+def test_with_reciprocals_the_elementwise_half_divides_by_no_coefficient_and_still_follows_the_rule(optimizer, flags):
+    staged = stage(optimizer.rule, optimizer.state_names, flags, reciprocals=True)
+    graph = staged.elementwise.__self__.graph
+    assert not any(node.target is operator.truediv and node.args[1].op == "placeholder" for node in graph.nodes)
+    hyper = {name: values[1] for name, values in numbers(optimizer, flags).items()}
+    ours = theirs = [torch.zeros(5, dtype=torch.float64) for _ in ("theta", *optimizer.state_names)]
+    for t, g in enumerate(gradients(100, 5), start=1):
+        ours = staged.elementwise(ours[0], g, *ours[1:], *staged.coefficients(t, **hyper))
+        theirs = optimizer.rule(theirs[0], g, *theirs[1:], t, **hyper, **dict(flags))
+        torch.testing.assert_close(list(ours), list(theirs), rtol=1e-13, atol=1e-14)
+
+
+def test_with_reciprocals_one_of_adams_three_divisions_is_left():
+    def divisions(**how):
+        staged = stage(Adam.rule, Adam.state_names, (("bias_correction", True),), **how)
+        return sum(node.target is operator.truediv for node in staged.elementwise.__self__.graph.nodes)
+
+    assert (divisions(), divisions(reciprocals=True)) == (3, 1)
 
 
 class Decayed(RuleOptimizer):

@@ -227,3 +227,32 @@ def test_an_optimizer_that_needs_a_closure_gets_one_and_its_cost_is_that_before_
         list(model.parameters()),
     )
     assert max(part.abs().max() for part in gradient) < 1e-3, "the minimum of the objective, penalty and all"
+
+
+def test_a_gradient_is_of_its_minibatch_alone_even_of_what_the_optimizer_leaves_alone():
+    model, data = SoftmaxRegression(FEATURES, CLASSES), tiny()
+    learner = Solo(model, torch.optim.SGD([model.linear.weight], lr=0.0), schedule=constant, l2=0.0)
+    learner.begin_epoch(1, range(1, 3))
+    gradients = []
+    for _ in range(2):
+        learner.step(data.train_x, data.train_y)
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(map(torch.equal, *gradients))
+
+
+def test_an_optimizer_with_a_zero_grad_of_its_own_is_asked_for_it_before_every_gradient():
+    class Telling(torch.optim.SGD):
+        def zero_grad(self, set_to_none=True):
+            calls.append("zero_grad")
+            super().zero_grad(set_to_none)
+
+        def step(self, closure=None):
+            calls.append("step")
+            return super().step(closure)
+
+    calls, model, data = [], SoftmaxRegression(FEATURES, CLASSES), tiny()
+    learner = Solo(model, Telling(model.parameters(), lr=0.1), schedule=constant, l2=0.0)
+    learner.begin_epoch(1, range(1, 3))
+    for _ in range(2):
+        learner.step(data.train_x, data.train_y)
+    assert calls == ["zero_grad", "step"] * 2

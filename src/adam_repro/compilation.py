@@ -79,3 +79,5 @@ compiled_for_networks = functools.partial(
     options={"pattern_matcher": False},  # which gives a bias to its product, for which it is first copied to each row
     least_steps=LONG_RUN_OF_A_NETWORK,
 )
+"""One program for minibatches of every size, and for one network: of parameters that are handed over as such, PyTorch's
+compiler takes the shapes for constants. A step is 1 to 3 % faster for it than by programs for any network."""

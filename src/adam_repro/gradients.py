@@ -57,9 +57,12 @@ def cost_and_gradients(model: Any, x: Any, y: Tensor) -> tuple[Tensor, Sequence[
 
 
 def backward(model: Any, x: Any, y: Tensor) -> Tensor:
-    """The mean cost of a minibatch, [], with its gradients left where ``model.cost(x, y).backward()`` leaves them, in
-    parameters that have none yet; that it is where a parameter takes no gradient, or has hooks that wait for it."""
+    """The mean cost of a minibatch, [], with its gradients, in place of any there were, where
+    ``model.cost(x, y).backward()`` leaves them; that it is where a parameter takes no gradient, or has hooks that wait
+    for it."""
     parameters = list(model.parameters())
+    for parameter in parameters:
+        parameter.grad = None  # before the next one is made, which takes its memory
     if not _is_written_out(model.__class__) or any(map(_is_waited_for, parameters)):
         cost = model.cost(x, y)
         cost.backward()

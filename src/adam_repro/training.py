@@ -161,7 +161,8 @@ class Solo:
     ``schedule(t, epoch)`` is the factor on the learning rate that each parameter group was built with. The L2 term,
     (lambda / 2) times the sum of squared weights without biases, belongs to the objective: it reaches the optimizer
     through the gradient. An optimizer that has ``eval`` and ``train``, as those have that average parameters, is put
-    into the one for evaluations and back into the other.
+    into the one for evaluations and back into the other. Its ``zero_grad`` is called where it is its own: torch's would
+    walk the parameters once more, which is a fiftieth of a small network's step.
     """
 
     size = 1
@@ -174,6 +175,7 @@ class Solo:
         self.averages = all(hasattr(optimizer, name) for name in ("eval", "train"))
         if self.averages:
             optimizer.train()  # type: ignore[attr-defined]
+        self.clears_gradients = type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad
         self.needs_closure = closure is not None and closure.default is inspect.Parameter.empty
 
     def begin_epoch(self, epoch: int, steps: range) -> None:
@@ -187,7 +189,8 @@ class Solo:
         costs = []
 
         def objective() -> Tensor:
-            self.optimizer.zero_grad()
+            if self.clears_gradients:
+                self.optimizer.zero_grad()
             costs.append(cost := backward(self.model, x, y))
             if not self.l2:
                 return cost

@@ -46,7 +46,7 @@ class MLP(Classifier, WrittenOut):
         linear = [layer for layer in self.layers if isinstance(layer, Linear)]
         dropout = [layer for layer in self.layers if isinstance(layer, Dropout)]  # of what goes into each of ``linear``
         stays = [rate.draw((len(x), layer.in_features), x.device) for rate, layer in zip(dropout, linear, strict=True)]
-        parameters = [p.detach() for layer in linear for p in (layer.weight, layer.bias)]
+        parameters = [p for layer in linear for p in (layer.weight, layer.bias)]
         return _cost_and_gradients(x, y, stays, [rate.scale for rate in dropout], *parameters)
 
 

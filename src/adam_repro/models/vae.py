@@ -41,18 +41,15 @@ class VAE(WrittenOut):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _bounds(x, self._noise(x), *self._weights_and_biases())
+        return _bounds(x, self._noise(x), *self.parameters())
 
     def cost_and_gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """The mean negative bound of a minibatch, and its gradients; ``y`` plays no part."""
-        return _cost_and_gradients(x, self._noise(x), *self._weights_and_biases())
+        return _cost_and_gradients(x, self._noise(x), *self.parameters())
 
     def judged(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         bounds = self(x)
         return bounds, torch.full_like(bounds, math.nan)
-
-    def _weights_and_biases(self) -> list[Tensor]:
-        return [parameter.detach() for parameter in self.parameters()]
 
     def _noise(self, x: Tensor) -> Tensor:
         return torch.randn(len(x), self.latent, dtype=x.dtype, device=x.device)
