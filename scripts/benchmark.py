@@ -71,8 +71,9 @@ def main() -> None:
             if data not in facts:
                 facts[data] = workloads.prepare(data, Path(folder))
             turns, peak_mb = measure(name, Path(folder), facts[data]["train"], given.rounds, given.seconds, device)
-            peaks[name] = 2 * PEAK_SIDE[device.type] ** 3 / min(turn["seconds"] for turn in turns.pop((PEAK, 1)))
-            rows += rows_of(name, turns, peak_mb, facts[data], peaks[name])
+            of_rounds = [2 * PEAK_SIDE[device.type] ** 3 / turn["seconds"] for turn in turns.pop((PEAK, 1))]
+            peaks[name] = statistics.median(of_rounds)
+            rows += rows_of(name, turns, peak_mb, facts[data], of_rounds)
             show(name, rows, peaks[name], device)
         if grid is not None:
             rate_grid(grid, rows)
@@ -213,8 +214,10 @@ def steps_of_turn(step: float, seconds: float, steps_of_pass: int) -> int:
     return round(steps / steps_of_pass) * steps_of_pass or steps
 
 
-def rows_of(name: str, turns: dict[Key, list[dict]], peak_mb: dict[Key, float], facts: dict, peak: float) -> list[dict]:
-    """A row of bench.json for each variant; ``peak`` in FLOP/s. See results/README.md for its columns."""
+def rows_of(
+    name: str, turns: dict[Key, list[dict]], peak_mb: dict[Key, float], facts: dict, peaks: list[float]
+) -> list[dict]:
+    """A row of bench.json for each variant; ``peaks``: of the rounds, FLOP/s. See results/README.md for its columns."""
     workload, rows = WORKLOADS[name], []
     operations = workloads.flops(workload)
     times = {key: [turn["seconds"] / key[1] for turn in answers] for key, answers in turns.items()}
@@ -233,7 +236,7 @@ def rows_of(name: str, turns: dict[Key, list[dict]], peak_mb: dict[Key, float], 
             evaluations, passes = length(workload.figure)
             row["evaluation_share"] = evaluation / (evaluation + training)
             row["evaluation_share_of_run"] = evaluations * evaluation / (evaluations * evaluation + passes * training)
-        row["gemm_fraction"] = operations and operations / median / peak
+        row["gemm_fraction"] = operations and ratio([operations / each for each in seconds], peaks)
         row["peak_mb"] = peak_mb[variant, k]
         rows.append(row)
     return rows
