@@ -14,7 +14,7 @@ import torch
 
 DISABLED = os.environ.get("TORCHDYNAMO_DISABLE") == "1"
 """PyTorch's own switch. With it neither what is ``compiled`` nor a worker imports the compiler."""
-RECOMPILE_LIMIT = 64  # kinds of population that one process may meet; torch would give up after eight
+RECOMPILE_LIMIT = 64  # populations, or networks, that one process may meet; torch would give up after eight
 LONG_RUN = 2000
 """Steps from which on a population's programs pay: they save half a millisecond to five of each, and take two seconds
 to compile, up to sixteen where nothing is cached yet."""

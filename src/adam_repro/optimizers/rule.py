@@ -161,7 +161,7 @@ def _program(
     rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...]
 ) -> tuple[Staged, Callable]:
     """The rule cut in two (see staging), and its elementwise part as a function that writes into the tensors."""
-    staged = stage(rule, state_names, flags, reciprocals=True)
+    staged = stage(rule, state_names, flags)
 
     @compiled_for_networks
     def update(parameters: list[list[Tensor]], coefficients: Tensor) -> None:
