@@ -11,16 +11,7 @@ import pytest
 import torch
 
 from adam_repro.members import Member, Segment
-from adam_repro.optimizers import (
-    OPTIMIZERS,
-    Adam,
-    AdamW,
-    AMSGrad,
-    AveragedAdam,
-    DecayingAdam,
-    FrozenAdam,
-    RuleOptimizer,
-)
+from adam_repro.optimizers import OPTIMIZERS, Adam, RuleOptimizer
 from adam_repro.schedules import constant, inverse_sqrt_step
 from adam_repro.staging import stage
 
@@ -30,8 +21,6 @@ FORMS = [
     for values in itertools.product((True, False), repeat=len(optimizer.flags))
 ]
 every_form = pytest.mark.parametrize(("optimizer", "flags"), FORMS)
-
-DIVIDE_BY_COEFFICIENTS = (Adam, AdamW, AMSGrad, AveragedAdam, DecayingAdam, FrozenAdam)  # to correct a bias
 
 # Three members, none with a default.
 VALUES = {
@@ -56,18 +45,14 @@ def gradients(steps, *shape):
 
 
 @every_form
-def test_a_staged_rule_is_the_rule_itself_over_100_steps_bit_for_bit_unless_that_divides_by_a_coefficient(
-    optimizer, flags
-):
+def test_a_staged_rule_is_bit_equal_to_the_rule_itself_over_100_steps(optimizer, flags):
     staged = stage(optimizer.rule, optimizer.state_names, flags)
     hyper = {name: values[1] for name, values in numbers(optimizer, flags).items()}
     ours = theirs = [torch.zeros(5, dtype=torch.float64) for _ in ("theta", *optimizer.state_names)]
-    divides = optimizer in DIVIDE_BY_COEFFICIENTS and all(dict(flags).values())
-    tolerance = 1e-13 if divides else 0.0
     for t, g in enumerate(gradients(100, 5), start=1):
         ours = staged.elementwise(ours[0], g, *ours[1:], *staged.coefficients(t, **hyper))
         theirs = optimizer.rule(theirs[0], g, *theirs[1:], t, **hyper, **dict(flags))
-        torch.testing.assert_close(list(ours), list(theirs), rtol=tolerance, atol=tolerance)
+        assert all(map(torch.equal, ours, theirs)), t
 
 
 @every_form
@@ -103,11 +88,24 @@ def test_nothing_that_depends_on_numbers_alone_is_left_in_the_elementwise_half(o
 
 
 @every_form
-def test_the_elementwise_half_divides_by_no_coefficient(optimizer, flags):
-    graph = stage(optimizer.rule, optimizer.state_names, flags).elementwise.__self__.graph
-    divisors = [node.args[1] for node in graph.nodes if node.target is operator.truediv]
-    assert all(isinstance(divisor, torch.fx.Node) and divisor.op != "placeholder" for divisor in divisors)
-    assert len(divisors) <= 1, "all that is left is by the root of a mean of squares"
+def test_with_reciprocals_the_elementwise_half_divides_by_no_coefficient_and_still_follows_the_rule(optimizer, flags):
+    staged = stage(optimizer.rule, optimizer.state_names, flags, reciprocals=True)
+    graph = staged.elementwise.__self__.graph
+    assert not any(node.target is operator.truediv and node.args[1].op == "placeholder" for node in graph.nodes)
+    hyper = {name: values[1] for name, values in numbers(optimizer, flags).items()}
+    ours = theirs = [torch.zeros(5, dtype=torch.float64) for _ in ("theta", *optimizer.state_names)]
+    for t, g in enumerate(gradients(100, 5), start=1):
+        ours = staged.elementwise(ours[0], g, *ours[1:], *staged.coefficients(t, **hyper))
+        theirs = optimizer.rule(theirs[0], g, *theirs[1:], t, **hyper, **dict(flags))
+        torch.testing.assert_close(list(ours), list(theirs), rtol=1e-13, atol=1e-14)
+
+
+def test_with_reciprocals_one_of_adams_three_divisions_is_left():
+    def divisions(**how):
+        staged = stage(Adam.rule, Adam.state_names, (("bias_correction", True),), **how)
+        return sum(node.target is operator.truediv for node in staged.elementwise.__self__.graph.nodes)
+
+    assert (divisions(), divisions(reciprocals=True)) == (3, 1)
 
 
 class Decayed(RuleOptimizer):

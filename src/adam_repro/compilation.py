@@ -14,7 +14,7 @@ import torch
 
 DISABLED = os.environ.get("TORCHDYNAMO_DISABLE") == "1"
 """PyTorch's own switch. With it neither what is ``compiled`` nor a worker imports the compiler."""
-RECOMPILE_LIMIT = 64  # populations, or networks, that one process may meet; torch would give up after eight
+RECOMPILE_LIMIT = 64  # kinds of population that one process may meet; torch would give up after eight
 LONG_RUN = 2000
 """Steps from which on a population's programs pay: they save half a millisecond to five of each, and take two seconds
 to compile, up to sixteen where nothing is cached yet."""
@@ -79,5 +79,5 @@ compiled_for_networks = functools.partial(
     options={"pattern_matcher": False},  # which gives a bias to its product, for which it is first copied to each row
     least_steps=LONG_RUN_OF_A_NETWORK,
 )
-"""One program for minibatches of every size, and for one network: of parameters that are handed over as such, PyTorch's
-compiler takes the shapes for constants. A step is 1 to 3 % faster for it than by programs for any network."""
+"""One program for tensors of every size, but for parameters that are handed over as such: their shapes are constants to
+PyTorch's compiler. A network's gradient is 1 to 3 % faster for it; updates, which are those of any network, are not."""

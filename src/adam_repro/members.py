@@ -33,10 +33,10 @@ class Member:
 class Segment:
     """The consecutive members that follow one rule, and their coefficients for each step of an epoch."""
 
-    def __init__(self, members: Sequence[Member], dtype: torch.dtype):
+    def __init__(self, members: Sequence[Member], dtype: torch.dtype, *, reciprocals: bool = False):
         optimizer, flags = members[0].rule
         self.members = members
-        self.staged: Staged = stage(optimizer.rule, optimizer.state_names, flags)
+        self.staged: Staged = stage(optimizer.rule, optimizer.state_names, flags, reciprocals=reciprocals)
         self.state_names = optimizer.state_names
         self.dtype = dtype
         names = [name for name in members[0].settings if name not in dict(flags)]
@@ -68,10 +68,16 @@ class Segment:
         return torch.stack([value.expand_as(factors) for value in values], 1).to(self.dtype).unbind()
 
 
-def segments_of(members: Sequence[Member], dtype: torch.dtype) -> list[Segment]:
-    """The members sorted by rule, a segment for each rule; their order in a population is that of the segments."""
+def segments_of(members: Sequence[Member], dtype: torch.dtype, *, reciprocals: bool = False) -> list[Segment]:
+    """The members sorted by rule, a segment for each rule; their order in a population is that of the segments.
+
+    ``reciprocals``: as in ``stage``.
+    """
     ordered = sorted(members, key=lambda member: (member.optimizer.__name__, member.rule[1]))
-    return [Segment(list(group), dtype) for _, group in itertools.groupby(ordered, key=lambda member: member.rule)]
+    return [
+        Segment(list(group), dtype, reciprocals=reciprocals)
+        for _, group in itertools.groupby(ordered, key=lambda member: member.rule)
+    ]
 
 
 class InStep:

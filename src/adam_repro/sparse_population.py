@@ -34,7 +34,7 @@ class SparsePopulation(InStep):
         input_dropout: float,
         dtype: torch.dtype = torch.float32,
     ):
-        self.segments = segments_of(members, dtype)
+        self.segments = segments_of(members, dtype, reciprocals=True)  # most of a step is the update of all words
         self.members = [member for segment in self.segments for member in segment.members]
         self.size, self.input_dropout = len(self.members), checked_rate(input_dropout)
         sizes = [segment.size for segment in self.segments]

@@ -5,9 +5,7 @@ at once that line would be K powers for every weight and step. ``stage`` traces 
 
 * ``coefficients``: every expression in t and the hyper-parameters alone, to be evaluated in float64, for all members
   and all steps of an epoch at once;
-* ``elementwise``: the rest, which takes those values already cast to the parameters' dtype. What the rule divides by
-  one of them is multiplied by its reciprocal, which is a coefficient, too: that rounds once more, but a core makes
-  sixteen multiplications in the time of one division, and of Adam's three divisions one is left.
+* ``elementwise``: the rest, which takes those values already cast to the parameters' dtype.
 
 So the legible rule stays the only place where an algorithm is written, and its hyper-parameters are float64 up to
 the moment when they meet a tensor.
@@ -33,8 +31,15 @@ class Staged:
 
 
 @functools.cache
-def stage(rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...] = ()) -> Staged:
-    """Cut ``rule(theta, g, *state, t, *, **hyper)`` in two, with its boolean ``flags`` fixed."""
+def stage(
+    rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...] = (), *, reciprocals: bool = False
+) -> Staged:
+    """Cut ``rule(theta, g, *state, t, *, **hyper)`` in two, with its boolean ``flags`` fixed.
+
+    ``reciprocals``: what the rule divides by a coefficient is multiplied by one over it, which is formed in float64
+    too. That rounds otherwise than the rule, and leaves one of Adam's three divisions: a core makes sixteen
+    multiplications in the time of one.
+    """
     tensors = ("theta", "g", *state_names)
     scalars = [name for name in inspect.signature(rule).parameters if name not in (*tensors, *dict(flags))]
 
@@ -48,10 +53,10 @@ def stage(rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, 
     for node in graph.nodes:
         if touches_tensor.intersection(node.all_input_nodes):
             touches_tensor.add(node)
-            divisor = node.args[1] if node.target is operator.truediv else None
-            if isinstance(divisor, fx.Node) and divisor not in touches_tensor:
+            divides = node.target is operator.truediv and isinstance(node.args[1], fx.Node)
+            if reciprocals and divides and node.args[1] not in touches_tensor:
                 with graph.inserting_before(node):
-                    reciprocal = graph.call_function(operator.truediv, (1, divisor))
+                    reciprocal = graph.call_function(operator.truediv, (1, node.args[1]))
                 node.target, node.args = operator.mul, (node.args[0], reciprocal)
     boundary = [node for node in graph.nodes if node not in touches_tensor and touches_tensor.intersection(node.users)]
 

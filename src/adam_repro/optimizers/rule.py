@@ -138,7 +138,8 @@ class RuleOptimizer(torch.optim.Optimizer):
         """Update number ``t`` of parameters of one ``dtype`` and ``device``, each given with its gradient and state."""
         if dtype.is_floating_point and sum(p.numel() for p, *_ in parameters) >= COMPILED_FROM:
             update, coefficients = _compiled_update(type(self), t, dtype, device, settings)
-            update(parameters, coefficients)
+            # detached: of a parameter the compiler takes the shape for a constant, and makes a program for each
+            update([[p.detach(), *others] for p, *others in parameters], coefficients)
             return
         for p, g, *memory in parameters:
             theta, *memory = self.rule(p, g, *memory, t, **settings)
@@ -161,7 +162,7 @@ def _program(
     rule: Callable, state_names: tuple[str, ...], flags: tuple[tuple[str, bool], ...]
 ) -> tuple[Staged, Callable]:
     """The rule cut in two (see staging), and its elementwise part as a function that writes into the tensors."""
-    staged = stage(rule, state_names, flags)
+    staged = stage(rule, state_names, flags, reciprocals=True)
 
     @compiled_for_networks
     def update(parameters: list[list[Tensor]], coefficients: Tensor) -> None:
